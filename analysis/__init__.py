@@ -1,0 +1,1 @@
+"""From a finished sweep to frames, statistics, figures, tables and one report."""
