@@ -31,6 +31,8 @@ class DataConfig:
 class RunConfig:
     """One training run, complete: no other setting changes its result."""
 
+    protocol: str
+    """Name of the protocol that the other settings come from."""
     init: Init
     fraction: float
     """Share of the training split, in (0, 1]."""
@@ -53,7 +55,9 @@ class RunConfig:
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction {self.fraction}: must be in (0, 1], e.g. 0.4 for 40 %")
         if (self.weights is None) != (self.init == "scratch"):
-            raise ValueError(f"init {self.init!r} with weights {self.weights!r}: scratch takes none")
+            raise ValueError(
+                f"init {self.init!r} with weights {self.weights!r}: scratch takes none"
+            )
         if self.batch_size < 1 or self.max_epochs < 1:
             raise ValueError(
                 f"batch size {self.batch_size}, max. epochs {self.max_epochs}: both must be ≥ 1"
@@ -100,6 +104,7 @@ class RunConfig:
             "max_epochs": max_epochs or protocol.max_epochs_for(init, fraction),
         }
         return cls(
+            protocol=protocol.name,
             init=init,
             fraction=fraction,
             seed=seed,

@@ -1,0 +1,87 @@
+"""The folder that a run leaves after each epoch, and reads to go on.
+
+``state.pt``          all that the next epoch depends on (`Run.state_dict`)
+``best.safetensors``  what was trained, at the epoch with the highest validation accuracy
+``predictions.npz``   ``rows``, ``labels``, ``probabilities`` of the validation set, ``epoch``
+``record.json``       configuration, versions, commit, checksums, split, device
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from .engine import Run
+from .record import device_name, git_commit, versions
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be read."""
+
+
+def record(run: Run) -> dict[str, Any]:
+    """The trial's provenance."""
+    return {
+        "config": run.config.to_dict(),
+        "class_names": run.selection.class_names,
+        "split_hash": run.partition.hash,
+        "val_hash": run.partition.validation_hash,
+        "n_train": len(run.partition.train),
+        "n_val": len(run.partition.validation),
+        "device": device_name(run.device),
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+
+
+def save(run: Run, folder: Path, provenance: dict[str, Any]) -> None:
+    """Write the checkpoint; each file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "record.json", lambda p: p.write_text(json.dumps(provenance, indent=1)))
+    if run.best:
+        _write(folder / "best.safetensors", lambda p: save_file(_compact(run.best["weights"]), p))
+        _write(folder / "predictions.npz", lambda p: _save_predictions(run, p))
+    _write(folder / "state.pt", lambda p: torch.save(run.state_dict(), p))  # last: it completes
+
+
+def load(run: Run, folder: Path) -> None:
+    """Restore `run` to the checkpoint; pickled code in it is never run.
+
+    Raises
+    ------
+    CheckpointError
+        Missing, torn or foreign; the message names the file.
+    """
+    path = folder / "state.pt"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        run.load_state_dict(state)
+    except Exception as error:  # torch raises many kinds for a torn or foreign file
+        raise CheckpointError(f"{path} is not a whole checkpoint of this run: {error}") from error
+
+
+def _save_predictions(run: Run, path: Path) -> None:
+    with path.open("wb") as file:  # numpy would append .npz to a name
+        np.savez(
+            file,
+            rows=run.partition.validation,
+            labels=run.partition.validation_labels,
+            probabilities=run.best["probabilities"].numpy(),
+            epoch=run.best["epoch"],
+        )
+
+
+def _compact(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _write(path: Path, write) -> None:
+    unfinished = path.with_name(f"{path.name}.tmp")
+    write(unfinished)
+    os.replace(unfinished, path)

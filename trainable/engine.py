@@ -1,0 +1,297 @@
+"""One training run: build, step an epoch, evaluate, and say whether it is over.
+
+Everything random in epoch k follows from (seed, k) alone, so a run restored after epoch k
+continues as the uninterrupted one would, without any generator's state to keep.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from . import backbones
+from .config import RunConfig
+from .early_stopping import EarlyStopping
+from .galaxy10 import open_survey, select
+from .metrics import scores
+from .preprocess import cached_images, normalise
+from .splits import partition
+
+EVALUATION_BATCH = 256
+Progress = Callable[[int, int], None]
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+class Images:
+    """Rows of the preprocessed images as batches on a device.
+
+    On a GPU the images live in its memory when they take less than half of what is free.
+
+    Parameters
+    ----------
+    images
+        Shape (N, S, S, 3), uint8; usually a memory map.
+    """
+
+    def __init__(self, images: np.ndarray, device: torch.device, *, resident: bool | None = None):
+        self.images, self.device = images, device
+        if resident is None:
+            resident = (
+                device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2
+            )
+        self.resident = torch.from_numpy(np.array(images)).to(device) if resident else None
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Images of `rows` (B,): (B, S, S, 3) uint8 on the device."""
+        if self.resident is not None:
+            return self.resident[rows.to(self.device)]
+        batch = torch.from_numpy(self.images[rows.numpy()])
+        if self.device.type == "cuda":
+            return batch.pin_memory().to(self.device, non_blocking=True)
+        return batch
+
+
+def predict(
+    model: nn.Module,
+    images: Images | torch.Tensor,
+    spec: backbones.Architecture,
+    *,
+    device: str | torch.device,
+    rows: torch.Tensor | None = None,
+    autocast: bool = False,
+) -> torch.Tensor:
+    """Logits of every image of `rows` (all where None): (n, C) float32 on the CPU."""
+    rows = torch.arange(len(images)) if rows is None else rows
+    device = torch.device(device)
+    model.eval()
+    logits = []
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+        for chunk in rows.split(EVALUATION_BATCH):
+            logits.append(model(normalise(images[chunk].to(device), spec.mean, spec.std)))
+    return torch.cat(logits).float().cpu()
+
+
+class Run:
+    """A training run, stepped one epoch at a time.
+
+    Parameters
+    ----------
+    config
+        Complete settings.
+    device
+        Where the model trains.
+    progress
+        Called with (batches done, batches in all) within an epoch.
+    preparing
+        Called with (images done, images in all) while the image cache is built.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done.
+    history : list of dict
+        One row of numbers for each of them.
+    best : dict or None
+        Of the epoch with the highest validation accuracy: ``epoch``, ``val_accuracy``,
+        ``weights`` (what was trained) and ``probabilities`` (n_val, C) float32.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        device: str | torch.device = "cpu",
+        progress: Progress | None = None,
+        preparing: Progress | None = None,
+    ) -> None:
+        self.config, self.device, self.progress = config, torch.device(device), progress
+        data = config.data
+        self.spec = backbones.architecture(config.arch)
+        images = cached_images(
+            data.path,
+            data.sha256,
+            transform=config.transform,
+            size=self.spec.image_size,
+            cache_dir=data.cache_dir,
+            progress=preparing,
+        )
+        survey = open_survey(data.path)
+        self.selection = select(survey, data.drop_labels)
+        self.partition = partition(
+            survey,
+            self.selection,
+            fraction=config.fraction,
+            split=data.split,
+            seed=data.split_seed,
+            validation_fraction=data.validation_fraction,
+        )
+        self.images = Images(images, self.device)
+        self.model = backbones.build(
+            config.arch,
+            num_classes=len(self.selection.class_names),
+            init=config.init,
+            weights=config.weights,
+            trained=config.trained,
+            seed=config.seed,
+        ).to(self.device)
+        self.optimiser = torch.optim.AdamW(
+            [p for p in self.model.parameters() if p.requires_grad],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.stopping = EarlyStopping(config.stopping)
+        self.epoch, self.history, self.best = 0, [], None
+
+    @property
+    def finished(self) -> bool:
+        """Stopped by the stopper, or at the last epoch allowed."""
+        return self.stopping.should_stop or self.epoch >= self.config.max_epochs
+
+    def step_epoch(self) -> dict[str, float]:
+        """Train one epoch, evaluate it, and return its row of numbers.
+
+        Raises
+        ------
+        NonFiniteLossError
+            Names the epoch and, in training, the step.
+        """
+        start = time.perf_counter()
+        train_loss, train_accuracy = self._train()
+        train_seconds = time.perf_counter() - start
+        logits = predict(
+            self.model,
+            self.images,
+            self.spec,
+            device=self.device,
+            rows=torch.from_numpy(self.partition.validation),
+            autocast=self.config.precision == "bf16",
+        )
+        validation = scores(logits, torch.from_numpy(self.partition.validation_labels))
+        if not math.isfinite(validation["loss"]):
+            raise NonFiniteLossError(
+                f"validation loss is {validation['loss']} after epoch {self.epoch + 1}"
+            )
+        self.epoch += 1
+        self.stopping.update(validation["loss"])
+        self._keep_best(validation["accuracy"], logits)
+        n_train = len(self.partition.train)
+        row = {
+            "epoch": self.epoch,
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "val_loss": validation["loss"],
+            "val_accuracy": validation["accuracy"],
+            "val_macro_f1": validation["macro_f1"],
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "images_per_second": n_train / train_seconds,
+            "epoch_seconds": time.perf_counter() - start,
+            **self.stopping.state_dict(),
+            "patience": self.config.stopping.patience,
+            "delta": self.config.stopping.delta,
+            "max_epochs": self.config.max_epochs,
+            "best_val_accuracy": self.best["val_accuracy"],
+            "best_epoch": self.best["epoch"],
+            "n_train": n_train,
+            "n_val": len(self.partition.validation),
+            "finished": int(self.finished),
+        }
+        self.history.append(row)
+        return row
+
+    def _train(self) -> tuple[float, float]:
+        """One pass over the training images; mean loss and accuracy while they moved."""
+        rows, labels = self.partition.train, self.partition.train_labels
+        generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, self.epoch + 1))
+        torch.manual_seed(generator.initial_seed())  # dropout, where an architecture has it
+        order = torch.randperm(len(rows), generator=generator)
+        batches = order.split(self.config.batch_size)
+        rows, labels = torch.from_numpy(rows), torch.from_numpy(labels).to(self.device)
+        losses = torch.zeros(len(batches), device=self.device)  # sums over each batch
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        set_training(self.model)
+        for step, batch in enumerate(batches):
+            target = labels[batch.to(self.device)]  # (B,)
+            inputs = normalise(self.images[rows[batch]], self.spec.mean, self.spec.std)
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
+            ):
+                logits = self.model(inputs)  # (B, C)
+            loss = functional.cross_entropy(logits.float(), target)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimiser.step()
+            losses[step] = loss.detach() * len(batch)
+            correct += (logits.detach().argmax(1) == target).sum()
+            if self.progress:
+                self.progress(step + 1, len(batches))
+        losses = losses.double().cpu()
+        if not losses.isfinite().all():
+            step = int((~losses.isfinite()).nonzero()[0]) + 1
+            raise NonFiniteLossError(
+                f"training loss is {losses[step - 1]:g} at epoch {self.epoch + 1}, step {step} of "
+                f"{len(batches)}; try a lower --learning-rate or --precision fp32"
+            )
+        return losses.sum().item() / len(rows), correct.item() / len(rows)
+
+    def _keep_best(self, accuracy: float, logits: torch.Tensor) -> None:
+        if self.best is None or accuracy > self.best["val_accuracy"]:
+            self.best = {
+                "epoch": self.epoch,
+                "val_accuracy": accuracy,
+                "weights": copy.deepcopy(trained_state(self.model)),
+                "probabilities": logits.softmax(1),
+            }
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next epoch depends on; small where little is trained."""
+        return {
+            "model": trained_state(self.model),
+            "optimiser": self.optimiser.state_dict(),
+            "stopping": self.stopping.state_dict(),
+            "epoch": self.epoch,
+            "history": self.history,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict` of a run with the same configuration."""
+        self.model.load_state_dict(state["model"], strict=False)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.stopping.load_state_dict(state["stopping"])
+        self.epoch, self.best = state["epoch"], state["best"]
+        self.history = list(state["history"])
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """A seed that differs for every (seed, epoch)."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def set_training(module: nn.Module, default: bool = True) -> None:
+    """Training mode for what is trained; frozen parts, BatchNorm statistics too, stay put."""
+    parameters = list(module.parameters())
+    module.training = any(p.requires_grad for p in parameters) if parameters else default
+    for child in module.children():
+        set_training(child, module.training)
+
+
+def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters that are trained, and the buffers of modules that hold such parameters."""
+    state = {}
+    for prefix, module in model.named_modules():
+        own = [(n, p) for n, p in module.named_parameters(recurse=False) if p.requires_grad]
+        tensors = own + (list(module.named_buffers(recurse=False)) if own else [])
+        state |= {f"{prefix}.{name}" if prefix else name: t.detach() for name, t in tensors}
+    return state

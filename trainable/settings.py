@@ -1,0 +1,136 @@
+"""What a user sets, for one run and for a sweep alike, and how it becomes a `RunConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from . import backbones
+from .config import DataConfig, Precision, RunConfig
+from .galaxy10 import Selection, Survey, default_drop_labels, open_survey, select
+from .preprocess import cache_root
+from .protocol import ARCHITECTURE, PROTOCOLS, Init, Split
+
+FETCHED = ("galaxy10", "mock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Data, model and protocol."""
+
+    data: str = "galaxy10"
+    """galaxy10 (fetched once, 2.5 GB), mock (rendered once, offline), or the path of an HDF5 file
+    in Galaxy10's layout."""
+    arch: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(backbones.ARCHITECTURES) + "}")] = (
+        ARCHITECTURE
+    )
+    """Architecture."""
+    weights: str | None = None
+    """Pre-trained weights: a name such as IMAGENET1K_V1 (fetched once, 330 MB) or photographs
+    (ships with vit_demo), or the path of a .pth or .safetensors file. None: the architecture's."""
+    protocol: Literal["paper", "as_run", "demo"] = "paper"
+    """What is trained, transform, stopper, learning rate: the paper's text, or what its authors
+    ran. See trainable/protocol.py."""
+    split: Split = "fixed"
+    """fixed: one validation set for all trials, nested fractions of the rest. subset-first: the
+    fraction first, then 80/20 of it, as the paper did."""
+    drop_labels: tuple[int, ...] | None = None
+    """Labels to leave out, as the file numbers them. None: 4 for Galaxy10 (as the paper), nothing
+    otherwise. Give the flag without a value to keep all."""
+    max_epochs: int | None = None
+    """Most epochs of a trial. None: the protocol's (100)."""
+    learning_rate: float | None = None
+    """AdamW's learning rate. None: the protocol's (1e-4)."""
+    batch_size: int | None = None
+    """None: the protocol's (32)."""
+    precision: Precision = "fp32"
+    """bf16 computes the network in bfloat16 (for GPUs that have it)."""
+    split_seed: int = 0
+    """Seed of the split, apart from the trials' own seeds."""
+    cache_dir: Path | None = None
+    """Folder for rendered and preprocessed images. None: $SWEEP_CACHE_DIR, else the user's."""
+
+    def __post_init__(self) -> None:
+        backbones.architecture(self.arch)
+        for name in ("max_epochs", "learning_rate", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"--{name.replace('_', '-')} {value}: must be greater than 0")
+
+    def overrides(self) -> dict[str, float | int | None]:
+        """The settings that replace the protocol's own."""
+        chosen = {"learning_rate": self.learning_rate, "batch_size": self.batch_size}
+        return {k: v for k, v in chosen.items() if v is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Settings with their data at hand and checked: what a driver knows before any run."""
+
+    settings: Settings
+    survey: Survey
+    selection: Selection
+    data: DataConfig
+    weights: str
+
+    def run_config(self, init: Init, fraction: float, seed: int) -> RunConfig:
+        """The complete configuration of one run."""
+        return RunConfig.of(
+            PROTOCOLS[self.settings.protocol],
+            init=init,
+            fraction=fraction,
+            seed=seed,
+            data=self.data,
+            arch=self.settings.arch,
+            weights=self.weights,
+            max_epochs=self.settings.max_epochs,
+            precision=self.settings.precision,
+            **self.settings.overrides(),
+        )
+
+
+def data_path(
+    source: str, cache_dir: Path | None, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """The file that ``--data`` means, fetched or rendered where that is needed."""
+    if source == "galaxy10":
+        from .download import fetch_galaxy10  # its libraries are slow to import
+
+        return fetch_galaxy10()
+    if source == "mock":
+        from .mock_survey import MockSurvey, cached  # galsim, likewise
+
+        return cached(MockSurvey(), cache_root(cache_dir and str(cache_dir)), progress=progress)
+    return Path(source).expanduser().absolute()
+
+
+def prepare(
+    settings: Settings, progress: Callable[[int, int], None] | None = None
+) -> Experiment:
+    """Find, check and describe the data and the weights.
+
+    Raises
+    ------
+    DataError, WeightsError
+        The message is complete for the user.
+    """
+    survey = open_survey(data_path(settings.data, settings.cache_dir, progress))
+    drop = default_drop_labels(survey) if settings.drop_labels is None else settings.drop_labels
+    selection = select(survey, drop)
+    weights = settings.weights or backbones.architecture(settings.arch).default_weights
+    data = DataConfig(
+        path=str(survey.path),
+        sha256=survey.sha256,
+        drop_labels=tuple(sorted(drop)),
+        split=settings.split,
+        split_seed=settings.split_seed,
+        validation_fraction=PROTOCOLS[settings.protocol].validation_fraction,
+        cache_dir=settings.cache_dir and str(settings.cache_dir.absolute()),
+    )
+    return Experiment(
+        settings=settings, survey=survey, selection=selection, data=data, weights=weights
+    )

@@ -1,0 +1,44 @@
+"""The thin Ray Trainable around `engine.Run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from . import checkpoint
+from .config import RunConfig
+from .engine import Run
+
+
+class Trial(tune.Trainable):
+    """One epoch a step. ``config`` is ``{"cell": id, "run": RunConfig.to_dict()}``."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.start(config)
+
+    def start(self, config: dict[str, Any]) -> None:
+        """Make the run of `config` on the device that Ray allotted."""
+        allotted = torch.cuda.is_available() and self.trial_resources.required_resources.get("GPU")
+        self.run = Run(RunConfig.from_dict(config["run"]), device="cuda" if allotted else "cpu")
+        self.provenance = checkpoint.record(self.run)
+
+    def step(self) -> dict[str, float]:
+        """Train an epoch; a finished run that is restored reports its last row again."""
+        row = self.run.history[-1] if self.run.finished else self.run.step_epoch()
+        return row | {"training_iteration": row["epoch"], "done": bool(row["finished"])}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write the run's state to Ray's folder."""
+        checkpoint.save(self.run, Path(checkpoint_dir), self.provenance)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Go on from Ray's folder."""
+        checkpoint.load(self.run, Path(checkpoint_dir))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take on another trial in the same process, which spares its start-up."""
+        self.start(new_config)
+        return True
