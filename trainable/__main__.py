@@ -54,7 +54,11 @@ def train(single: SingleRun, console: Console) -> Run:
     if folder.exists() != single.resume:
         raise ValueError(
             f"--out {single.out} {'holds' if folder.exists() else 'does not hold'} a run: "
-            + ("continue it with --resume, or choose" if folder.exists() else "leave out --resume, or choose")
+            + (
+                "continue it with --resume, or choose"
+                if folder.exists()
+                else "leave out --resume, or choose"
+            )
             + " another folder"
         )
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())

@@ -108,9 +108,7 @@ def data_path(
     return Path(source).expanduser().absolute()
 
 
-def prepare(
-    settings: Settings, progress: Callable[[int, int], None] | None = None
-) -> Experiment:
+def prepare(settings: Settings, progress: Callable[[int, int], None] | None = None) -> Experiment:
     """Find, check and describe the data and the weights.
 
     Raises

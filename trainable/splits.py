@@ -145,9 +145,10 @@ def _halve(units: _Units, selection: Selection, share: float, seed: int) -> tupl
     except ValueError as error:
         counts = np.bincount(units.labels, minlength=len(selection.class_names))
         smallest = int(counts.argmin())
+        name = selection.class_names[smallest]
         raise DataError(
             f"cannot split {len(units.ids)} galaxies in {len(counts)} classes "
-            f"{1 - share:.0%}/{share:.0%}: the smallest class, {selection.class_names[smallest]!r}, "
+            f"{1 - share:.0%}/{share:.0%}: the smallest class, {name!r}, "
             f"has {counts[smallest]} ({error}). Use a larger fraction, more images, or "
             f"--drop-labels {selection.label_values[smallest]}."
         ) from error

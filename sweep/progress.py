@@ -1,0 +1,141 @@
+"""What the terminal shows while a sweep runs: one live table of its trials."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray import tune
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+STYLES = {"running": "bold", "done": "green", "failed": "red", "waiting": "dim"}
+COLUMNS = ("trial", "state", "images", "epoch", "val. acc.", "best", "val. loss", "count", "img/s")
+
+
+class LiveTable(tune.Callback):
+    """Follows the trials of a sweep.
+
+    Parameters
+    ----------
+    cells
+        The manifest's cells, those of finished trials included.
+    name
+        Of the sweep.
+    """
+
+    def __init__(self, cells: list[dict[str, Any]], name: str) -> None:
+        self.name = name
+        self.cells = {cell["id"]: cell for cell in cells}
+        self.state = dict.fromkeys(self.cells, "waiting")
+        self.rows: dict[str, dict[str, float]] = {}
+        self.console: Console | None = None
+        self.live: Live | None = None
+        self.started = time.monotonic()
+
+    def __getstate__(self) -> dict[str, Any]:  # Tune pickles its callbacks
+        return self.__dict__ | {"console": None, "live": None}
+
+    def setup(self, stop=None, num_samples=None, total_num_samples=None, **info) -> None:
+        """Begin; called by Tune, after a restore too."""
+        self.started = time.monotonic()
+        self.console = Console()
+        if self.console.is_terminal:
+            self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2)
+            self.live.start()
+
+    def close(self) -> None:
+        """Leave the table as it stands."""
+        if self.live:
+            self.live.stop()
+            self.live = None
+
+    def on_trial_start(self, iteration, trials, trial, **info) -> None:
+        """A trial begins, or goes on after a restore."""
+        self.state[trial.config["cell"]] = "running"
+
+    def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
+        """An epoch is done."""
+        cell = trial.config["cell"]
+        self.rows[cell] = result
+        if self.live is None and self.console:
+            self.console.print(
+                f"{cell}  epoch {result['epoch']}  val. accuracy {result['val_accuracy']:.4f}  "
+                f"val. loss {result['val_loss']:.4f}  counter {result['counter']}/"
+                f"{result['patience']}",
+                highlight=False,
+            )
+
+    def on_trial_complete(self, iteration, trials, trial, **info) -> None:
+        """A trial ended, by its stopper or because the user interrupted."""
+        self.rows.setdefault(trial.config["cell"], trial.last_result or {})
+        finished = self.rows[trial.config["cell"]].get("finished")
+        self.state[trial.config["cell"]] = "done" if finished else "waiting"
+
+    def on_trial_error(self, iteration, trials, trial, **info) -> None:
+        """A trial failed; the others go on."""
+        self.state[trial.config["cell"]] = "failed"
+
+    def on_experiment_end(self, trials, **info) -> None:
+        """All trials ended."""
+        self.close()
+
+    def table(self) -> Group:
+        """The table as of now."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in (*COLUMNS, "at most"):
+            table.add_column(
+                name, justify="left" if name in ("trial", "state") else "right", no_wrap=True
+            )
+        for cell, state in self.state.items():
+            row = self.rows.get(cell)
+            figures = _figures(row, state) if row else [""] * 7
+            images = f"{self.cells[cell]['n_train']:,}"
+            table.add_row(cell, state, images, *figures, style=STYLES[state])
+        return Group(Text(self._headline(), style="bold"), table)
+
+    def _headline(self) -> str:
+        count = list(self.state.values()).count
+        failed = f", {count('failed')} failed" if count("failed") else ""
+        seconds = time.monotonic() - self.started
+        return (
+            f"sweep {self.name}: {count('done')} of {len(self.cells)} trials done, "
+            f"{count('running')} running{failed} · {_clock(seconds)} elapsed{self._most_left()}"
+        )
+
+    def _most_left(self) -> str:
+        """Time left if every trial used all its epochs at the pace seen so far."""
+        images = sum(self.rows[c]["epoch"] * self.cells[c]["n_train"] for c in self.rows)
+        rates = [self.rows[c]["n_train"] / self.rows[c]["epoch_seconds"] for c in self.rows]
+        if not images:
+            return ""
+        at_once = max(1, list(self.state.values()).count("running"))
+        left = sum(
+            self.cells[c]["n_train"]
+            * (self.cells[c]["run"]["max_epochs"] - self.rows.get(c, {"epoch": 0})["epoch"])
+            for c, state in self.state.items()
+            if state in ("waiting", "running")
+        )
+        return f" · at most {_clock(left / (sum(rates) / len(rates)) / at_once)} left"
+
+
+def _figures(row: dict[str, float], state: str) -> list[str]:
+    left = (row["max_epochs"] - row["epoch"]) * row["epoch_seconds"]
+    return [
+        f"{row['epoch']:.0f}/{row['max_epochs']:.0f}",
+        f"{row['val_accuracy']:.4f}",
+        f"{row['best_val_accuracy']:.4f}",
+        f"{row['val_loss']:.4f}",
+        f"{row['counter']:.0f}/{row['patience']:.0f}",
+        f"{row['images_per_second']:,.0f}",
+        _clock(left) if state == "running" else "",
+    ]
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,122 @@
+"""Does a pre-trained Vision Transformer beat training from scratch, and from how many labels on?
+
+Runs {scratch, pretrained} × fractions of the training images as one Ray Tune sweep:
+
+  python -m sweep.run --gpus 1 --preset paper   the paper's nine trials, on one GPU
+
+  python -m sweep.run --preset demo             minutes on a CPU, nothing to fetch
+
+  python -m sweep.run --resume NAME             go on after an interruption
+
+then ``python -m analysis.report ray_results/NAME`` draws the figures and gives the answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+
+import ray
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+
+from . import launch
+from .manifest import Manifest
+from .plan import plan
+from .space import PRESETS, Preset, SweepConfig
+from .storage import Folder
+from .tuner import start_ray
+
+PROGRAM = "python -m sweep.run"
+USER_ERROR, INCOMPLETE, INTERRUPTED = 2, 1, 130  # 130: what a shell reports after SIGINT
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """The flags that decide what the others default to."""
+
+    preset: Preset = "grid"
+    resume: str | None = None
+    storage_path: str = SweepConfig.storage_path
+
+
+def parse(arguments: Sequence[str]) -> tuple[SweepConfig, Folder | None]:
+    """The configuration, and the folder of the sweep to go on with, if any.
+
+    Flags override the preset, or the settings of the sweep that is resumed.
+    """
+    start, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)
+    folder, default = None, PRESETS[start.preset]
+    if start.resume:
+        folder = Folder(start.storage_path).child(start.resume)
+        if "/" in start.resume or not folder.exists():
+            folder = Folder(start.resume)
+        default = dataclasses.replace(
+            Manifest.load(folder).sweep_config(), dry_run=False, replace=False
+        )
+    config = tyro.cli(
+        SweepConfig, args=arguments, default=default, prog=PROGRAM, description=__doc__
+    )
+    return config, folder
+
+
+def finish(outcome: launch.Outcome, sweep: launch.Sweep, console: Console) -> int:
+    """Say how it ended and what to type next; the exit code."""
+    show = console.print
+    name, report = sweep.manifest.name, f"python -m analysis.report {_short(sweep)}"
+    show(f"\n{len(outcome.finished)} of {len(sweep.manifest.cells)} trials finished.")
+    for cell, error in outcome.failed.items():
+        show(f"failed: {cell}: {error}", style="red", markup=False)
+    if outcome.finished:
+        show(f"Report:  {report}", highlight=False, soft_wrap=True)
+    if outcome.failed or outcome.unfinished:
+        where = "" if sweep.config.storage_path == "ray_results" else _storage(sweep)
+        show(f"Go on:   {PROGRAM} --resume {name}{where}", highlight=False, soft_wrap=True)
+    if outcome.unfinished:
+        return INTERRUPTED
+    return INCOMPLETE if outcome.failed else 0
+
+
+def _short(sweep: launch.Sweep) -> str:
+    return shlex.quote(f"{sweep.config.storage_path.rstrip('/')}/{sweep.manifest.name}")
+
+
+def _storage(sweep: launch.Sweep) -> str:
+    return f" --storage-path {shlex.quote(sweep.config.storage_path)}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console()
+    try:
+        config, resumed = parse(arguments)
+        command = shlex.join([*PROGRAM.split(), *arguments])
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("preparing data and weights", total=None)
+
+            def show(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            sweep = launch.lay_out(config, resumed, command, show)
+            if config.dry_run:
+                progress.stop()
+                console.print(plan(sweep.manifest))
+                return 0
+            progress.update(task, description="preprocessing images")
+            launch.build_caches(sweep, show)
+        start_ray(config)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    try:
+        return finish(launch.execute(sweep), sweep, console)
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The grid of trials and the presets, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+import tyro
+
+from trainable.protocol import INITS, PAPER_FRACTIONS, Init
+from trainable.settings import Settings
+
+Preset = Literal["grid", "paper", "as_run", "demo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig(Settings):
+    """A sweep: the settings of its trials, its grid, and where it runs."""
+
+    preset: Preset = "grid"
+    """grid: {scratch, pretrained} × 40…100 %. paper, as_run: the paper's nine trials, by its text
+    or as its authors ran them. demo: a small ViT on a rendered survey, minutes on a CPU."""
+    inits: tuple[Init, ...] = INITS
+    """Which of scratch and pretrained."""
+    fractions: tuple[float, ...] = PAPER_FRACTIONS
+    """Shares of the training images, in (0, 1]."""
+    scratch_fractions: tuple[float, ...] | None = None
+    """Those of the scratch trials, where they differ from --fractions."""
+    seeds: tuple[int, ...] = (0,)
+    """Every cell of the grid runs once with each seed."""
+    gpus: int = 1
+    """GPUs of this machine to use; 0 trains on the CPU."""
+    gpus_per_trial: float = 1.0
+    """One GPU a trial; 0.5 lets two trials share one."""
+    name: str | None = None
+    """Folder of the sweep under --storage-path. None: the preset and the time."""
+    storage_path: str = "ray_results"
+    """Where sweeps are kept: a folder (on a cluster, one that all nodes share) or a URI such as
+    s3://bucket/path."""
+    address: str | None = None
+    """Address of a running Ray cluster; --gpus is then ignored."""
+    resume: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-PATH")] = None
+    """Go on with a sweep; more --fractions, --inits or --seeds add trials to it."""
+    replace: bool = False
+    """Delete an earlier sweep of the same name first."""
+    dry_run: bool = False
+    """Print the plan and stop."""
+    log_to: tuple[Literal["mlflow", "wandb"], ...] = ()
+    """More places to log to, beside TensorBoard; each is an extra to install."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for fraction in (*self.fractions, *(self.scratch_fractions or ())):
+            if not 0 < fraction <= 1:
+                raise ValueError(f"--fractions {fraction:g}: must be in (0, 1]; 40 % is 0.4")
+        for name in ("inits", "fractions", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"--{name}: give at least one")
+        if any(not 0 <= seed < 2**32 for seed in self.seeds):
+            raise ValueError(f"--seeds {self.seeds}: must be whole numbers from 0 to 2**32 - 1")
+        if self.gpus < 0 or self.gpus_per_trial <= 0:
+            raise ValueError(
+                f"--gpus {self.gpus} --gpus-per-trial {self.gpus_per_trial:g}: "
+                "must be ≥ 0 and > 0; --gpus 0 trains on the CPU"
+            )
+        if self.name is not None and (not self.name or "/" in self.name or self.name[0] == "."):
+            raise ValueError(f"--name {self.name!r}: must be a plain folder name")
+
+    def cells(self) -> list[tuple[Init, float, int]]:
+        """(init, fraction, seed) of every trial; the whole baselines come first."""
+        cells = [
+            (init, fraction, seed)
+            for seed in dict.fromkeys(self.seeds)
+            for init in dict.fromkeys(self.inits)
+            for fraction in sorted(set(self._fractions(init)), reverse=True)
+        ]
+        return sorted(cells, key=lambda cell: self.seeds.index(cell[2]))
+
+    def _fractions(self, init: Init) -> tuple[float, ...]:
+        own = self.scratch_fractions if init == "scratch" else None
+        return self.fractions if own is None else own
+
+
+def cell_id(init: Init, fraction: float, seed: int) -> str:
+    """A name that sorts and reads: ``pretrained-095-s0`` is 95 %, ``scratch-012.5-s1`` 12.5 %."""
+    whole, _, rest = f"{100 * fraction:.10g}".partition(".")
+    return f"{init}-{whole:0>3}{'.' + rest if rest else ''}-s{seed}"
+
+
+PRESETS: dict[str, SweepConfig] = {
+    "grid": SweepConfig(),
+    "paper": SweepConfig(
+        preset="paper", protocol="paper", split="subset-first", scratch_fractions=(1.0,)
+    ),
+    "as_run": SweepConfig(
+        preset="as_run", protocol="as_run", split="subset-first", scratch_fractions=(1.0,)
+    ),
+    "demo": SweepConfig(
+        preset="demo",
+        protocol="demo",
+        data="mock",
+        arch="vit_demo",
+        fractions=(0.05, 0.1, 0.25, 0.5, 1.0),
+        gpus=0,
+    ),
+}
+assert set(PRESETS) == set(get_args(Preset))

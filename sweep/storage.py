@@ -1,0 +1,56 @@
+"""A sweep's own folder, on a disk or behind any URI that pyarrow opens."""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from pathlib import Path
+
+from pyarrow import fs
+
+
+class Folder:
+    """A folder that may be remote.
+
+    Parameters
+    ----------
+    location
+        A path, made absolute, or a URI such as ``s3://bucket/path``.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        self.is_local = "://" not in str(location)
+        self.location = str(Path(location).expanduser().absolute() if self.is_local else location)
+        self.filesystem, self.path = fs.FileSystem.from_uri(
+            Path(self.location).as_uri() if self.is_local else self.location
+        )
+
+    def __str__(self) -> str:
+        return self.location
+
+    def child(self, name: str) -> Folder:
+        """The folder of that name in this one."""
+        return Folder(f"{self.location.rstrip('/')}/{name}")
+
+    def exists(self, name: str = "") -> bool:
+        """Whether the folder, or the file of that name in it, is there."""
+        found = self.filesystem.get_file_info(posixpath.join(self.path, name).rstrip("/"))
+        return found.type != fs.FileType.NotFound
+
+    def read(self, name: str) -> bytes:
+        """Contents of a file; `FileNotFoundError` where it is missing."""
+        with self.filesystem.open_input_stream(posixpath.join(self.path, name)) as file:
+            return file.read()
+
+    def write(self, name: str, contents: bytes) -> None:
+        """Write a file whole: under another name first, then moved into place."""
+        self.filesystem.create_dir(self.path, recursive=True)
+        target = posixpath.join(self.path, name)
+        unfinished = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+        with self.filesystem.open_output_stream(unfinished) as file:
+            file.write(contents)
+        self.filesystem.move(unfinished, target)
+
+    def delete(self) -> None:
+        """Remove the folder and all in it."""
+        self.filesystem.delete_dir(self.path)
