@@ -33,7 +33,7 @@ ZENODO_URL = f"https://zenodo.org/records/10845026/files/{FILE_NAME}?download=1"
 FREE_BYTES = 3_400_000_000
 """The file, 2.54 GiB, and the fifth of it that exists twice while pypdl joins its parts."""
 TIMEOUT_S = 60  # without a byte
-RETRIES = 10  # of a dropped connection to Zenodo; each resumes
+RETRIES = 5  # of a dropped connection to Zenodo; each resumes
 WAYS_OUT = "Or fetch a copy yourself and give --data PATH, or try --preset demo, which needs none."
 
 
@@ -105,11 +105,8 @@ def _record(path: Path, sha256: str) -> None:
 
 def _fetch(path: Path, url: str, sha256: str) -> None:
     part, folder = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.astroNN")
-    sources = [
-        ("astroNN", lambda: _from_astronn(folder)),
-        (url, lambda: _from_zenodo(url, part)),
-    ]
-    if _is_resumable(part):
+    sources = [("astroNN", lambda: _from_astronn(folder)), (url, lambda: _from_zenodo(url, part))]
+    if _is_resumable(part):  # astroNN would start over
         sources.reverse()
     failures = []
     try:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
+from .mock_catalogue import Entry, MockSurvey
+from .mock_classes import draw
 from .mock_galaxies import DISK, OLD, colour, random_frame
 from .mock_profiles import (
     FIELD_PIXELS,
@@ -19,26 +21,44 @@ from .mock_profiles import (
     point_sources,
 )
 
+GALAXY_STREAM, EXPOSURE_STREAM = 2, 3
+"""Of random numbers, independent of each other and of the catalogue's."""
 HALF_FIELD = FIELD_PIXELS * PIXEL_SCALE / 2  # arcsec
 SKY_BRIGHTNESS = 10 ** (0.4 * (22.5 - np.array([22.2, 21.0, 18.9])))
 """Of the dark sky in g, r, z, nanomaggies per square arcsec."""
-SKY_NOISE = np.array([0.024, 0.036, 0.080])
+SKY_NOISE = np.array([0.028, 0.042, 0.095])
 """Median of the noise in g, r, z, nanomaggies per square arcsec, in pixels of 0.524 arcsec."""
 STRETCH_SCALES = np.array([6.0, 3.4, 2.2]) * 0.262**2
 """Weights of g, r, z (shown as blue, green, red) of the Legacy Surveys sky viewer, which has
 them for fluxes in nanomaggies per pixel of 0.262 arcsec."""
 STRETCH_Q = 20.0  # as in the viewer
-EXPOSURE = 0.4
+EXPOSURE = 0.34
 """Ours: of the viewer's scales, so that the centres do not saturate."""
-PEDESTAL = 0.006
+PEDESTAL = 0.0045
 """Added to the scaled flux. Ours: the viewer's 0.03 shows a grey sky, this one SDSS's dark sky."""
 NOISE_BLUR = 0.85  # pixels of 0.524 arcsec, one sigma
-CHROMA_BLUR = 1.2  # pixels of 0.524 arcsec, one sigma
+CHROMA_BLUR = 1.5  # pixels of 0.524 arcsec, one sigma
 PSF_PIXELS = 33
 
 
-def foreground(rng: np.random.Generator) -> Image:
+def expose(settings: MockSurvey, row_and_entry: tuple[int, Entry]) -> NDArray[np.uint8]:
+    """One image of the survey, (S, S, 3); depends on its settings, row and entry alone."""
+    row, entry = row_and_entry
+    of_galaxy = np.random.default_rng([settings.seed, GALAXY_STREAM, entry.galaxy])
+    of_exposure = np.random.default_rng([settings.seed, EXPOSURE_STREAM, row])
+    field = draw(of_galaxy, entry.morphology, entry.offset, entry.redshift)
+    field += foreground(of_galaxy, entry.offset)
+    return observe(field, of_exposure, settings.image_size)
+
+
+def foreground(rng: np.random.Generator, offset: tuple[float, float]) -> Image:
     """Stars of our galaxy, now and then a bright one, and small distant galaxies.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    offset : tuple of float
+        Shift of the whole sky, arcsec to the right and down.
 
     Returns
     -------
@@ -49,29 +69,29 @@ def foreground(rng: np.random.Generator) -> Image:
     for _ in range(rng.poisson(2.5)):
         # Counts grow slowly with magnitude: uniform in its square from 15 to 23.
         magnitude = 15 + 8 * np.sqrt(rng.random())
-        _add(field, point_sources(*_position(rng)), magnitude, rng.uniform(0.2, 1.6))
+        _add(field, point_sources(*_position(rng, offset)), magnitude, rng.uniform(0.2, 1.6))
     if rng.random() < 0.02:
-        _add(field, point_sources(*_position(rng)), rng.uniform(12.5, 14.5), 0.6)
+        _add(field, point_sources(*_position(rng, offset)), rng.uniform(12.5, 14.5), 0.6)
     for _ in range(rng.poisson(3.5)):
-        x, y, _ = _position(rng)
+        x, y, _ = _position(rng, offset)
         tiny = random_frame(rng, (x[0], y[0]), rng.uniform(0.3, 1.0))
         # A few hundred stars of an exponential disk: the seeing hides the grain.
         r, theta = rng.gamma(2, rng.uniform(0.25, 0.8), 400), rng.uniform(0, 2 * np.pi, 400)
         profile = tiny.points(r * np.cos(theta), r * np.sin(theta), np.ones(400))
         _add(field, profile, 19 + 4.5 * np.sqrt(rng.random()), rng.uniform(DISK, OLD + 0.5))
     if rng.random() < 0.06:  # a neighbour by chance, undisturbed: not a merger
-        x, y, _ = _position(rng)
+        x, y, _ = _position(rng, offset)
         f = random_frame(rng, (x[0], y[0]), rng.uniform(0.4, 1.0))
         _add(field, exponential(f.r, rng.uniform(1, 2)), rng.uniform(16.5, 18.5), OLD)
     return field
 
 
-def _position(rng: np.random.Generator) -> tuple[Image, Image, Image]:
+def _position(rng: np.random.Generator, offset: tuple[float, float]) -> tuple[Image, Image, Image]:
     """A place in the field, outside the central 4 arcsec, and weight 1."""
     while True:
         x, y = rng.uniform(-HALF_FIELD, HALF_FIELD, (2, 1))
         if np.hypot(x, y)[0] > 4:
-            return x, y, np.ones(1)
+            return x + offset[0], y + offset[1], np.ones(1)
 
 
 def _add(field: Image, profile: Image, magnitude, age) -> None:

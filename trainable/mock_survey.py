@@ -1,0 +1,167 @@
+"""The embedded default data: a small survey of galaxies, rendered from a seed.
+
+The file has the layout of ``Galaxy10_DECals.h5``, its ten classes in its proportions, sorted
+by class as there, and some galaxies twice, as there. It is rendered on first use::
+
+    path = cached(MockSurvey(), Path("~/.cache/vit-label-sweep").expanduser())
+
+These are mock galaxies: good for trying the sweep, worthless for astronomy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import h5py
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from .galaxy10 import GALAXY10_CLASSES
+from .mock_catalogue import Entry, MockSurvey, catalogue
+from .mock_profiles import FIELD_PIXELS, PIXEL_SCALE
+
+RENDERER_VERSION = 1
+"""Raise it with every change that alters a pixel: cached files are keyed on it."""
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and the images in all."""
+
+
+def _images(settings: MockSurvey, entries: list[Entry], workers: int) -> Iterator[NDArray]:
+    # Imported here, as GalSim takes seconds to import and a cached survey needs none of it.
+    from .mock_camera import expose
+
+    expose = partial(expose, settings)
+    if workers == 1:
+        yield from map(expose, enumerate(entries))
+        return
+    # Spawned, not forked: the caller may hold threads and a GPU.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from pool.map(expose, enumerate(entries), chunksize=16)
+
+
+def render(
+    settings: MockSurvey, *, workers: int | None = None, progress: Progress | None = None
+) -> dict[str, NDArray]:
+    """Render the survey.
+
+    Parameters
+    ----------
+    settings : MockSurvey
+    workers : int, optional
+        Processes; 1 renders in this one. By default one for each core, and no more than pay.
+        The result does not depend on it.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each image.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The datasets of the file: ``images`` (N, S, S, 3) uint8; ``ans`` (N,) uint8; ``ra`` and
+        ``dec`` (N,) in degrees; ``redshift`` (N,); ``pxscale`` (N,) in arcsec/pixel.
+    """
+    entries = catalogue(settings)
+    n, size = settings.n_images, settings.image_size
+    if workers is None:
+        workers = max(1, min(_cores(), n // 100))  # a process takes about a second to start
+    images = np.empty((n, size, size, 3), np.uint8)
+    for row, image in enumerate(_images(settings, entries, workers)):
+        images[row] = image
+        if progress is not None:
+            progress(row + 1, n)
+    return {
+        "images": images,
+        "ans": np.array([e.label for e in entries], np.uint8),
+        "ra": np.array([e.ra for e in entries]),
+        "dec": np.array([e.dec for e in entries]),
+        "redshift": np.array([e.redshift for e in entries]),
+        "pxscale": np.full(n, PIXEL_SCALE * FIELD_PIXELS / size),
+    }
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # fewer than cpu_count() in a container
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def write(
+    path: str | Path,
+    settings: MockSurvey,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Render the survey into an HDF5 file in Galaxy10's layout, replacing what is there.
+
+    The same settings give the same bytes, on one machine and set of library versions. Beside
+    Galaxy10's datasets the file has the attributes ``class_names`` (JSON list), ``source`` and
+    ``settings`` (JSON object). ``workers`` and ``progress`` are those of `render`.
+    """
+    arrays = render(settings, workers=workers, progress=progress)
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values, track_times=False)  # a date changes the bytes
+        file.attrs["class_names"] = json.dumps(GALAXY10_CLASSES)
+        file.attrs["source"] = (
+            f"mock survey, rendered by trainable.mock_survey version {RENDERER_VERSION} "
+            f"with GalSim {version('galsim')}, seed {settings.seed}"
+        )
+        file.attrs["settings"] = json.dumps(asdict(settings), sort_keys=True)
+
+
+def cached(
+    settings: MockSurvey,
+    cache_dir: Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The survey's file, rendered on first use.
+
+    A second process that asks at the same time waits for the first and takes its file.
+
+    Parameters
+    ----------
+    settings : MockSurvey
+    cache_dir : Path
+        Made if it is missing.
+    workers, progress
+        As in `render`; not used where the file is there already.
+
+    Returns
+    -------
+    Path
+        Named after the settings, `RENDERER_VERSION` and GalSim's version.
+    """
+    identity = {
+        **asdict(settings),
+        "renderer": RENDERER_VERSION,
+        "galsim": version("galsim"),
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    path = Path(cache_dir) / f"mock-survey-{key}.h5"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if path.exists():
+            return path
+        unfinished = path.with_suffix(".part")
+        try:
+            write(unfinished, settings, workers=workers, progress=progress)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return path
