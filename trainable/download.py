@@ -14,19 +14,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .galaxy10 import (
-    GALAXY10_SHA256,
-    STAMP_SUFFIX,
-    DataError,
-    checksum,
-    file_stamp,
-    known_checksum,
-)
+from .cache import checksum, known_checksum
+from .galaxy10 import GALAXY10_SHA256, DataError
 
 FILE_NAME = "Galaxy10_DECals.h5"
 ZENODO_URL = f"https://zenodo.org/records/10845026/files/{FILE_NAME}?download=1"
@@ -95,12 +89,6 @@ def _verify(path: Path, sha256: str) -> None:
             f"{path} is not Galaxy10 DECaLS as published: its SHA-256 is {found}, expected "
             f"{sha256}. Remove it to have it fetched anew. {WAYS_OUT}"
         )
-    _record(path, found)
-
-
-def _record(path: Path, sha256: str) -> None:
-    with suppress(OSError):  # a shared cache may be read-only: then it is hashed at every start
-        Path(f"{path}{STAMP_SUFFIX}").write_text(json.dumps(file_stamp(path, sha256)))
 
 
 def _fetch(path: Path, url: str, sha256: str) -> None:
@@ -128,7 +116,6 @@ def _accept(fetched: Path, path: Path, sha256: str) -> None:
         fetched.unlink()
         raise DataError(f"the file that came has SHA-256 {found}, expected {sha256}")
     os.replace(fetched, path)
-    _record(path, found)
 
 
 def _from_astronn(folder: Path) -> Path:

@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn import functional
 
 from . import backbones
-from .config import RunConfig
+from .config import DataConfig, RunConfig
 from .early_stopping import EarlyStopping
-from .galaxy10 import open_survey, select
+from .galaxy10 import DataError, Survey, open_survey, select
 from .metrics import scores
 from .preprocess import cached_images, normalise
 from .splits import partition
@@ -118,15 +118,14 @@ class Run:
         self.config, self.device, self.progress = config, torch.device(device), progress
         data = config.data
         self.spec = backbones.architecture(config.arch)
+        survey = open_as_planned(data)
         images = cached_images(
-            data.path,
-            data.sha256,
+            survey,
             transform=config.transform,
             size=self.spec.image_size,
             cache_dir=data.cache_dir,
             progress=preparing,
         )
-        survey = open_survey(data.path)
         self.selection = select(survey, data.drop_labels)
         self.partition = partition(
             survey,
@@ -272,6 +271,17 @@ class Run:
         self.stopping.load_state_dict(state["stopping"])
         self.epoch, self.best = state["epoch"], state["best"]
         self.history = list(state["history"])
+
+
+def open_as_planned(data: DataConfig) -> Survey:
+    """The survey, if it is still the one that the run was planned with; else `DataError`."""
+    survey = open_survey(data.path)
+    if survey.sha256 != data.sha256:
+        raise DataError(
+            f"{data.path} has SHA-256 {survey.sha256}, expected {data.sha256}: it changed since "
+            "the run was planned, or this node has another file. Give every node the same one."
+        )
+    return survey
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -7,7 +7,6 @@ one's own may add the attribute ``class_names``, a JSON list whose index is the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from .cache import known_checksum
 from .protocol import DROPPED_LABEL
 
 GALAXY10_SHA256 = "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571"
@@ -33,8 +33,6 @@ GALAXY10_COUNTS = {  # images of each class, in the order of the labels
     "Edge-on with Bulge": 1873,
 }
 GALAXY10_CLASSES = tuple(GALAXY10_COUNTS)
-
-STAMP_SUFFIX = ".sha256.json"  # record of a checked file, beside it
 
 
 class DataError(ValueError):
@@ -98,36 +96,11 @@ class Selection:
         return np.bincount(self.labels, minlength=len(self.class_names))
 
 
-def checksum(path: str | Path) -> str:
-    """SHA-256 of a file, lower-case hexadecimal, read in pieces."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def known_checksum(path: Path) -> str:
-    """The checksum on record beside the file if its size and time are unchanged, else computed."""
-    with suppress(OSError, ValueError, TypeError, KeyError):  # no record, or not one of ours
-        record = json.loads(Path(f"{path}{STAMP_SUFFIX}").read_text())
-        if record == file_stamp(path, record["sha256"]):
-            return record["sha256"]
-    return checksum(path)
-
-
-def file_stamp(path: Path, sha256: str) -> dict[str, int | str]:
-    """The record that ties a checksum to the present state of a file."""
-    stat = path.stat()
-    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256}
-
-
 def open_survey(path: str | Path) -> Survey:
     """Open a file of labelled images and check everything that is read from it.
 
-    Without the attribute ``class_names`` the classes are called ``class 0``, ``class 1``, …, unless
-    the file holds exactly as many images of each label as Galaxy10 DECaLS: no other rule tells it
-    from Galaxy10 SDSS, whose ten labels mean other things.
+    Without the attribute ``class_names`` ten classes have Galaxy10 DECaLS's names; any other
+    number of classes are called ``class 0``, ``class 1``, and so on.
 
     Raises
     ------
@@ -219,9 +192,9 @@ def _read_classes(file: h5py.File, n: int) -> tuple[np.ndarray, tuple[str, ...]]
         raise DataError(f"'ans' has labels {found}, out of range: must be {valid}")
     labels = labels.astype(np.int64)
     if names is None:
-        counts = np.bincount(labels).tolist()
-        is_decals = counts == list(GALAXY10_COUNTS.values())
-        names = GALAXY10_CLASSES if is_decals else [f"class {c}" for c in range(len(counts))]
+        classes = int(labels.max()) + 1
+        is_ten = classes == len(GALAXY10_CLASSES)
+        names = GALAXY10_CLASSES if is_ten else [f"class {c}" for c in range(classes)]
     return labels, tuple(names)
 
 

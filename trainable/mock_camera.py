@@ -41,9 +41,8 @@ CHROMA_BLUR = 1.5  # pixels of 0.524 arcsec, one sigma
 PSF_PIXELS = 33
 
 
-def expose(settings: MockSurvey, row_and_entry: tuple[int, Entry]) -> NDArray[np.uint8]:
+def expose(settings: MockSurvey, row: int, entry: Entry) -> NDArray[np.uint8]:
     """One image of the survey, (S, S, 3); depends on its settings, row and entry alone."""
-    row, entry = row_and_entry
     of_galaxy = np.random.default_rng([settings.seed, GALAXY_STREAM, entry.galaxy])
     of_exposure = np.random.default_rng([settings.seed, EXPOSURE_STREAM, row])
     field = draw(of_galaxy, entry.morphology, entry.offset, entry.redshift)
@@ -101,31 +100,22 @@ def _add(field: Image, profile: Image, magnitude, age) -> None:
 
 
 def point_spread(rng: np.random.Generator) -> Image:
-    """Kolmogorov seeing, a little elliptical, sharper toward the red; each band sums to 1.
-
-    Returns
-    -------
-    ndarray of shape (3, P, P)
-    """
+    """Kolmogorov seeing, a little elliptical, the same in all bands; (P, P), of sum 1."""
     seeing = np.clip(1.3 * rng.lognormal(0, 0.12), 0.9, 1.9)  # arcsec
     shape = galsim.Shear(g1=rng.normal(0, 0.02), g2=rng.normal(0, 0.02))
-    kernels = []
-    for factor in (1.06, 1.0, 0.93):  # g, r, z: about wavelength to the −1/5
-        profile = galsim.Kolmogorov(fwhm=seeing * factor).shear(shape)
-        stamp = profile.drawImage(nx=PSF_PIXELS, ny=PSF_PIXELS, scale=PIXEL_SCALE)
-        kernel = np.asarray(stamp.array, dtype=float)
-        kernel = np.maximum(kernel - kernel[0, PSF_PIXELS // 2], 0)  # no edge around bright stars
-        kernels.append(kernel / kernel.sum())
-    return np.stack(kernels)
+    profile = galsim.Kolmogorov(fwhm=seeing).shear(shape)
+    stamp = profile.drawImage(nx=PSF_PIXELS, ny=PSF_PIXELS, scale=PIXEL_SCALE)
+    kernel = np.asarray(stamp.array, dtype=float)
+    kernel = np.maximum(kernel - kernel[0, PSF_PIXELS // 2], 0)  # no edge around bright stars
+    return kernel / kernel.sum()
 
 
-def blur(field: Image, kernels: Image) -> Image:
-    """Convolve each band with its kernel and cut the margin off: (3, G, G) → (3, F, F)."""
+def blur(field: Image, kernel: Image) -> Image:
+    """Convolve each band with a kernel and cut the margin off: (3, G, G), (P, P) → (3, F, F)."""
     shape = field.shape[1:]
-    padded = np.zeros_like(field)
-    half = kernels.shape[-1] // 2
-    padded[:, : kernels.shape[1], : kernels.shape[2]] = kernels
-    padded = np.roll(padded, (-half, -half), axis=(1, 2))
+    padded = np.zeros(shape)
+    padded[: kernel.shape[0], : kernel.shape[1]] = kernel
+    padded = np.roll(padded, (-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), axis=(0, 1))
     blurred = fft.irfft2(fft.rfft2(field) * fft.rfft2(padded), shape)
     return blurred[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
@@ -153,7 +143,9 @@ def observe(field: Image, rng: np.random.Generator, size: int) -> NDArray[np.uin
     depth = rng.lognormal(0, 0.3)
     noise = rng.standard_normal((3, size, size))
     # Resampling onto the survey's grid correlates neighbouring pixels.
-    noise = gaussian_filter(noise, (0, NOISE_BLUR / step, NOISE_BLUR / step), mode="wrap")
+    noise = gaussian_filter(
+        noise, (0, NOISE_BLUR / step, NOISE_BLUR / step), mode="wrap", truncate=3
+    )
     noise /= noise.std((1, 2), keepdims=True)
     sky = (SKY_NOISE * depth * size / FIELD_PIXELS)[:, None, None]
     sigma = sky * np.sqrt(1 + np.maximum(flux, 0) / SKY_BRIGHTNESS[:, None, None])
@@ -184,5 +176,5 @@ def to_rgb(flux: Image) -> NDArray[np.uint8]:
     luminance = rgb.mean(0)
     tint = rgb - luminance
     blur = CHROMA_BLUR * rgb.shape[1] / FIELD_PIXELS
-    rgb = np.clip(luminance + gaussian_filter(tint, (0, blur, blur)), 0, 1)
+    rgb = np.clip(luminance + gaussian_filter(tint, (0, blur, blur), truncate=3), 0, 1)
     return np.rint(255 * rgb).astype(np.uint8).transpose(1, 2, 0)

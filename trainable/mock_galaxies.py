@@ -119,7 +119,7 @@ def _arms(
     n_arms = int(rng.choice([2, 3, 4], p=[0.65, 0.2, 0.15])) if half_bar is None else 2
     start = size * rng.uniform(0.15, 0.4) if half_bar is None else half_bar
     phase = rng.uniform(0, 2 * np.pi) if half_bar is None else 0.0
-    bends = rng.uniform(0.05, 0.35) * patches(rng, max(0.6 * size, 2.0))
+    bends = rng.uniform(0.05, 0.35) * patches(rng, f, max(0.6 * size, 2.0))
     crests = spiral_arms(
         f,
         pitch=pitch,
@@ -129,7 +129,7 @@ def _arms(
         radius=start,
     )
     outside = 1 - np.exp(-((f.r / start) ** 3))
-    lumps = np.exp(rng.uniform(0.2, 0.9) * patches(rng, max(0.3 * size, 1.5)))
+    lumps = np.exp(rng.uniform(0.2, 0.9) * patches(rng, f, max(0.3 * size, 1.5)))
     count = rng.integers(15, 120)
     r = size * (0.5 + rng.gamma(2.0, 0.4, count))
     theta = phase + np.log(r / start) / np.tan(pitch) + rng.normal(0, rng.uniform(0.1, 0.6), count)

@@ -181,12 +181,19 @@ def stream(
     return begins * np.exp(-0.5 * (across / width) ** 2 - f.r / length - 0.5 * (swept / 2) ** 2)
 
 
-def patches(rng: np.random.Generator, cell: float) -> Image:
-    """A smooth random field, mean 0 and about unit variance, with lumps of ``cell`` arcsec."""
-    n = int(np.ceil(GRID_PIXELS * PIXEL_SCALE / cell)) + 1
-    at = np.arange(GRID_PIXELS)[:, None] * PIXEL_SCALE / cell
-    weights = np.exp(-0.5 * ((at - np.arange(n)) / 0.7) ** 2)
-    weights /= np.sqrt((weights**2).sum(1, keepdims=True))
+def patches(rng: np.random.Generator, f: Frame, cell: float) -> Image:
+    """A smooth random field, mean 0 and about unit variance, with lumps of ``cell`` arcsec.
+
+    It moves with the galaxy's centre, by up to 10 arcsec.
+    """
+    reach = GRID_PIXELS * PIXEL_SCALE / 2 + 10
+    nodes = np.arange(-reach, reach + cell, cell)
+    pixels = (np.arange(GRID_PIXELS) - (GRID_PIXELS - 1) / 2) * PIXEL_SCALE
+    across, down = (
+        np.exp(-0.5 * ((pixels[:, None] - at - nodes) / (0.7 * cell)) ** 2) for at in f.center
+    )
+    for weights in (across, down):
+        weights /= np.sqrt((weights**2).sum(1, keepdims=True)) + 1e-9  # no node reaches some pixels
     # einsum, as a product this small takes longer in a busy BLAS thread pool.
-    columns = np.einsum("ab,jb->aj", rng.standard_normal((n, n)), weights)
-    return np.einsum("ia,aj->ij", weights, columns)
+    rows = np.einsum("ab,jb->aj", rng.standard_normal((len(nodes), len(nodes))), across)
+    return np.einsum("ia,aj->ij", down, rows)

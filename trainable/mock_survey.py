@@ -37,11 +37,15 @@ Progress = Callable[[int, int], None]
 """Called with the images done and the images in all."""
 
 
-def _images(settings: MockSurvey, entries: list[Entry], workers: int) -> Iterator[NDArray]:
+def _expose(settings: MockSurvey, row_and_entry: tuple[int, Entry]) -> NDArray[np.uint8]:
     # Imported here, as GalSim takes seconds to import and a cached survey needs none of it.
     from .mock_camera import expose
 
-    expose = partial(expose, settings)
+    return expose(settings, *row_and_entry)
+
+
+def _images(settings: MockSurvey, entries: list[Entry], workers: int) -> Iterator[NDArray]:
+    expose = partial(_expose, settings)
     if workers == 1:
         yield from map(expose, enumerate(entries))
         return

@@ -16,22 +16,16 @@ from pathlib import Path
 import filelock
 import numpy as np
 import PIL
-import platformdirs
 import torch
 import torchvision
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from .galaxy10 import DataError, Survey, open_survey
+from .cache import cache_root
+from .galaxy10 import Survey
 from .protocol import Transform
 
 BLOCK = 256  # images read and written at a time
-
-
-def cache_root(cache_dir: str | None = None) -> Path:
-    """The node's cache folder: `cache_dir`, else ``$SWEEP_CACHE_DIR``, else the user's."""
-    chosen = cache_dir or os.environ.get("SWEEP_CACHE_DIR")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("vit-label-sweep")
 
 
 def transform_images(transform: Transform, size: int) -> Callable[[Image.Image], Image.Image]:
@@ -45,8 +39,7 @@ def transform_images(transform: Transform, size: int) -> Callable[[Image.Image],
 
 
 def cached_images(
-    path: str | Path,
-    sha256: str,
+    survey: Survey,
     *,
     transform: Transform,
     size: int,
@@ -59,8 +52,8 @@ def cached_images(
 
     Parameters
     ----------
-    path, sha256
-        The survey and the checksum that it must have.
+    survey
+        Its checksum, not its path, identifies the cache.
     progress
         Called with (images done, images in all) while the cache is built.
 
@@ -68,14 +61,9 @@ def cached_images(
     -------
     numpy.memmap
         Shape (N, size, size, 3), uint8, in the order of the survey.
-
-    Raises
-    ------
-    DataError
-        The file is not the one the sweep was planned with.
     """
     key = {
-        "sha256": sha256,
+        "sha256": survey.sha256,
         "transform": transform,
         "size": size,
         "torchvision": torchvision.__version__,
@@ -88,18 +76,8 @@ def cached_images(
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{target}.lock"):
             if not target.exists():
-                _build(target, _checked(path, sha256), transform_images(transform, size), progress)
+                _build(target, survey, transform_images(transform, size), progress)
     return np.load(target, mmap_mode="r")
-
-
-def _checked(path: str | Path, sha256: str) -> Survey:
-    survey = open_survey(path)
-    if survey.sha256 != sha256:
-        raise DataError(
-            f"{path} has SHA-256 {survey.sha256}, expected {sha256}: the file changed since the "
-            "sweep was planned, or this node has another one. Give every node the same file."
-        )
-    return survey
 
 
 def _build(target: Path, survey: Survey, transform, progress) -> None:

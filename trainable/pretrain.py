@@ -25,8 +25,9 @@ from torch import nn
 from torch.nn import functional
 
 from .backbones import architecture, replace_head
+from .cache import cache_root
 from .engine import predict
-from .preprocess import cache_root, normalise, transform_images
+from .preprocess import normalise, transform_images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 import tyro
 
 from . import backbones
+from .cache import cache_root
 from .config import DataConfig, Precision, RunConfig
 from .galaxy10 import Selection, Survey, default_drop_labels, open_survey, select
-from .preprocess import cache_root
 from .protocol import ARCHITECTURE, PROTOCOLS, Init, Split
 
 FETCHED = ("galaxy10", "mock")
@@ -104,7 +104,7 @@ def data_path(
     if source == "mock":
         from .mock_survey import MockSurvey, cached  # galsim, likewise
 
-        return cached(MockSurvey(), cache_root(cache_dir and str(cache_dir)), progress=progress)
+        return cached(MockSurvey(), cache_root(cache_dir), progress=progress)
     return Path(source).expanduser().absolute()
 
 

@@ -5,7 +5,6 @@ import asyncio
 import gc
 import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import socket
@@ -26,7 +25,6 @@ from trainable.galaxy10 import GALAXY10_SHA256, DataError
 
 PAYLOAD = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
-STAMP = "Galaxy10_DECals.h5.sha256.json"
 FROM_ASTRONN = download._from_astronn
 ASTRONN = Path(importlib.util.find_spec("astroNN").origin).parent
 
@@ -153,7 +151,7 @@ def test_comes_through_astronn(astronn, host):
     path = fetch(host, url=refused())
     assert path == find_galaxy10()
     assert path.read_bytes() == PAYLOAD
-    assert left_in(path.parent) == ["Galaxy10_DECals.h5", STAMP]
+    assert left_in(path.parent) == ["Galaxy10_DECals.h5"]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +179,7 @@ def test_zenodo_stands_in_for_astronn(astronn, host, monkeypatch, capfd, trouble
         host.drop_after = 1000
     path = fetch(host)
     assert path.read_bytes() == PAYLOAD
-    assert left_in(path.parent) == ["Galaxy10_DECals.h5", STAMP]
+    assert left_in(path.parent) == ["Galaxy10_DECals.h5"]
     assert f"Nothing from astroNN: {reason}" in capfd.readouterr().err
 
 
@@ -206,7 +204,7 @@ def test_dropped_download_is_resumed_by_the_next_call(host, capfd):
     assert "astroNN" not in capfd.readouterr().err  # which would start over
     assert path.read_bytes() == PAYLOAD
     assert len(PAYLOAD) - had <= host.sent <= len(PAYLOAD) - had + 2  # and a byte to ask the size
-    assert left_in(path.parent) == ["Galaxy10_DECals.h5", STAMP]
+    assert left_in(path.parent) == ["Galaxy10_DECals.h5"]
 
 
 def test_record_of_a_download_that_was_cut_short_does_not_block_the_next(host):
@@ -253,15 +251,11 @@ def test_is_hashed_once_until_it_changes(host, monkeypatch):
     path.write_bytes(PAYLOAD)
     fetch(host)
     with monkeypatch.context() as patch:
-        patch.setattr("trainable.galaxy10.checksum", lambda path: pytest.fail("hashed again"))
+        patch.setattr("trainable.cache.checksum", lambda path: pytest.fail("hashed again"))
         assert fetch(host) == path
     path.write_bytes(PAYLOAD[:-1] + b"?")  # same size, later
     with pytest.raises(DataError, match=SHA256):
         fetch(host)
-    path.write_bytes(PAYLOAD)
-    (path.parent / STAMP).write_text("not json")
-    assert fetch(host) == path
-    assert json.loads((path.parent / STAMP).read_text())["sha256"] == SHA256
 
 
 def test_waits_for_another_process_and_takes_its_file(host, capfd):

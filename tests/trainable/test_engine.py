@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from trainable import checkpoint
-from trainable.engine import Images, NonFiniteLossError, predict
+from trainable.engine import Images, NonFiniteLossError, Run, predict
+from trainable.galaxy10 import DataError
 from trainable.preprocess import normalise
 from trainable.protocol import Stopping
 
@@ -68,6 +70,12 @@ def test_metrics_are_of_every_image(make_run):
     assert row["val_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert row["val_accuracy"] == np.mean(hits)
     assert row["n_val"] == len(hits)
+
+
+def test_another_file_than_planned_is_refused(make_run):
+    config = make_run().config
+    with pytest.raises(DataError, match=r"expected ffff.*same one"):
+        Run(replace(config, data=replace(config.data, sha256="f" * 64)))
 
 
 def test_training_visits_every_image_once(make_run, monkeypatch):

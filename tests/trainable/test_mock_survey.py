@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from trainable import mock_survey
 from trainable.galaxy10 import GALAXY10_CLASSES, GALAXY10_COUNTS
-from trainable.mock_camera import expose
+from trainable.mock_camera import blur, expose, point_spread
 from trainable.mock_catalogue import LOOK_ALIKES, Entry, MockSurvey, catalogue, class_counts
 from trainable.mock_classes import KINDS, draw
 from trainable.mock_profiles import Frame, spiral_arms
@@ -41,8 +42,8 @@ def gallery():
 
 
 def _expose(settings, row, morphology=2, **changes):
-    entry = dict(galaxy=row, label=0, morphology=morphology, ra=0.0, dec=0.0, redshift=0.05)
-    return expose(settings, (row, Entry(**{**entry, **changes})))
+    entry = Entry(galaxy=row, label=0, morphology=morphology, ra=0.0, dec=0.0, redshift=0.05)
+    return expose(settings, row, replace(entry, **changes))
 
 
 def _close_pairs(ra, dec, arcsec=10.0):
@@ -76,10 +77,12 @@ def test_file_has_galaxy10s_layout(tmp_path, survey, monkeypatch):
 
 
 def test_numbers_beside_the_images_are_in_range(survey):
-    assert (survey["ra"].min() >= 0) and (survey["ra"].max() < 360)
+    assert survey["ra"].min() >= 0
+    assert survey["ra"].max() < 360
     assert np.abs(survey["dec"]).max() < 35
     assert np.ptp(survey["ra"]) > 180  # all around the sky, not a default
-    assert (survey["redshift"].min() >= 0.01) and (survey["redshift"].max() <= 0.25)
+    assert survey["redshift"].min() >= 0.01
+    assert survey["redshift"].max() <= 0.25
     np.testing.assert_allclose(survey["pxscale"], 0.262 * 256 / 32)  # Galaxy10's field
 
 
@@ -144,13 +147,17 @@ def test_a_repeated_galaxy_looks_the_same_but_for_the_noise(survey):
     assert max(np.corrcoef(a.ravel(), o.ravel())[0, 1] for o in others) < 0.98
 
 
-def test_a_shifted_centre_moves_the_galaxy_and_its_sky():
-    settings = MockSurvey(image_size=128)
-    here = _expose(settings, 5).astype(float).mean(2)
-    there = _expose(settings, 5, offset=(10 * 0.524, -6 * 0.524)).astype(float).mean(2)
-    moved = np.roll(here, (-6, 10), axis=(0, 1))[16:-16, 16:-16]
-    assert np.abs(moved - there[16:-16, 16:-16]).max() < 1.01  # the noise stays where it is
-    assert np.abs(here - there).max() > 50
+@pytest.mark.parametrize("morphology", [0, 1, 2, 5, 7, 9])
+def test_a_shifted_centre_moves_the_galaxy_and_its_sky(morphology):
+    settings, shift = MockSurvey(image_size=128), (10 * 0.524, -6 * 0.524)  # whole pixels
+    here = _expose(settings, 5, morphology).astype(float).mean(2)
+    there = _expose(settings, 5, morphology, offset=shift).astype(float).mean(2)
+    moved = np.roll(here, (-6, 10), axis=(0, 1))
+    inner = (slice(16, -16), slice(16, -16))
+    difference = np.abs(moved - there)[inner]  # of the noise alone, which stays where it is
+    assert difference.mean() < 5
+    assert difference.max() < 50
+    assert np.abs(here - there)[inner].max() > 80
 
 
 # ---------------------------------------------------------------- determinism
@@ -319,6 +326,20 @@ def test_redshift_reddens():
     assert far[0] / near[0] == pytest.approx(10 ** (-0.4 * 0.3))
     assert far[1] == pytest.approx(near[1])
     assert far[2] > near[2]
+
+
+def test_blur_spreads_a_star_and_keeps_its_light():
+    field = np.zeros((3, 160, 160))
+    field[:, 70, 90] = 5.0
+    kernel = point_spread(np.random.default_rng(2))
+    image = blur(field, kernel)
+    assert image.shape == (3, 128, 128)
+    np.testing.assert_allclose(image.sum((1, 2)), 5.0)
+    assert np.unravel_index(image[1].argmax(), image[1].shape) == (70 - 16, 90 - 16)
+    size = len(kernel) // 2
+    around = image[0, 54 - size : 55 + size, 74 - size : 75 + size]
+    np.testing.assert_allclose(around, 5 * kernel, atol=1e-12)
+    assert 1.0 < 2 * np.sqrt((kernel > kernel.max() / 2).sum() / np.pi) * 0.524 < 2.5  # FWHM
 
 
 def test_arms_wind_by_their_pitch():
