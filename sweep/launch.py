@@ -102,14 +102,13 @@ def build_caches(sweep: Sweep, progress: Progress) -> None:
     """Preprocess the images for this machine's trials, once for each transform."""
     if sweep.config.address:
         return  # each node of a cluster builds its own, under a lock
-    data = sweep.experiment.data
+    experiment = sweep.experiment
     for transform in sorted({cell["run"]["transform"] for cell in sweep.manifest.cells}):
         cached_images(
-            data.path,
-            data.sha256,
+            experiment.survey,
             transform=transform,
             size=backbones.architecture(sweep.config.arch).image_size,
-            cache_dir=data.cache_dir,
+            cache_dir=experiment.data.cache_dir,
             progress=progress,
         )
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from trainable import backbones
-from trainable.galaxy10 import checksum
+from trainable.cache import checksum
 from trainable.protocol import Init
 from trainable.record import device_name, git_commit, versions
 from trainable.settings import Experiment

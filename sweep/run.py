@@ -65,27 +65,23 @@ def parse(arguments: Sequence[str]) -> tuple[SweepConfig, Folder | None]:
 
 def finish(outcome: launch.Outcome, sweep: launch.Sweep, console: Console) -> int:
     """Say how it ended and what to type next; the exit code."""
-    show = console.print
-    name, report = sweep.manifest.name, f"python -m analysis.report {_short(sweep)}"
-    show(f"\n{len(outcome.finished)} of {len(sweep.manifest.cells)} trials finished.")
+
+    def command(label: str, text: str) -> None:
+        console.print(f"{label}:\n  {text}", highlight=False, markup=False, soft_wrap=True)
+
+    name, storage = sweep.manifest.name, sweep.config.storage_path
+    console.print(f"\n{len(outcome.finished)} of {len(sweep.manifest.cells)} trials finished")
     for cell, error in outcome.failed.items():
-        show(f"failed: {cell}: {error}", style="red", markup=False)
+        console.print(f"failed: {cell}: {error}", style="red", markup=False, soft_wrap=True)
     if outcome.finished:
-        show(f"Report:  {report}", highlight=False, soft_wrap=True)
+        folder = shlex.quote(f"{storage.rstrip('/')}/{name}")
+        command("figures, tables and the answer", f"python -m analysis.report {folder}")
     if outcome.failed or outcome.unfinished:
-        where = "" if sweep.config.storage_path == "ray_results" else _storage(sweep)
-        show(f"Go on:   {PROGRAM} --resume {name}{where}", highlight=False, soft_wrap=True)
+        where = "" if storage == SweepConfig.storage_path else f" --storage-path {storage}"
+        command("to go on where it stopped", f"{PROGRAM} --resume {shlex.quote(name)}{where}")
     if outcome.unfinished:
         return INTERRUPTED
     return INCOMPLETE if outcome.failed else 0
-
-
-def _short(sweep: launch.Sweep) -> str:
-    return shlex.quote(f"{sweep.config.storage_path.rstrip('/')}/{sweep.manifest.name}")
-
-
-def _storage(sweep: launch.Sweep) -> str:
-    return f" --storage-path {shlex.quote(sweep.config.storage_path)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

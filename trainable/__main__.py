@@ -13,11 +13,12 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from . import backbones, checkpoint
+from . import checkpoint
 from .engine import NonFiniteLossError, Run
 from .galaxy10 import DataError
 from .protocol import Init
 from .settings import Settings, prepare
+from .weights import WeightsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ def main() -> int:
     console = Console()
     try:
         run = train(single, console)
-    except (DataError, backbones.WeightsError, ValueError) as error:
+    except (DataError, WeightsError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (NonFiniteLossError, checkpoint.CheckpointError) as error:

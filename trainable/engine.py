@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from . import backbones
+from .batches import Images, predict
 from .config import DataConfig, RunConfig
 from .early_stopping import EarlyStopping
 from .galaxy10 import DataError, Survey, open_survey, select
@@ -25,61 +25,11 @@ from .metrics import scores
 from .preprocess import cached_images, normalise
 from .splits import partition
 
-EVALUATION_BATCH = 256
 Progress = Callable[[int, int], None]
 
 
 class NonFiniteLossError(ArithmeticError):
     """The loss became NaN or infinite."""
-
-
-class Images:
-    """Rows of the preprocessed images as batches on a device.
-
-    On a GPU the images live in its memory when they take less than half of what is free.
-
-    Parameters
-    ----------
-    images
-        Shape (N, S, S, 3), uint8; usually a memory map.
-    """
-
-    def __init__(self, images: np.ndarray, device: torch.device, *, resident: bool | None = None):
-        self.images, self.device = images, device
-        if resident is None:
-            resident = (
-                device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2
-            )
-        self.resident = torch.from_numpy(np.array(images)).to(device) if resident else None
-
-    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
-        """Images of `rows` (B,): (B, S, S, 3) uint8 on the device."""
-        if self.resident is not None:
-            return self.resident[rows.to(self.device)]
-        batch = torch.from_numpy(self.images[rows.numpy()])
-        if self.device.type == "cuda":
-            return batch.pin_memory().to(self.device, non_blocking=True)
-        return batch
-
-
-def predict(
-    model: nn.Module,
-    images: Images | torch.Tensor,
-    spec: backbones.Architecture,
-    *,
-    device: str | torch.device,
-    rows: torch.Tensor | None = None,
-    autocast: bool = False,
-) -> torch.Tensor:
-    """Logits of every image of `rows` (all where None): (n, C) float32 on the CPU."""
-    rows = torch.arange(len(images)) if rows is None else rows
-    device = torch.device(device)
-    model.eval()
-    logits = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-        for chunk in rows.split(EVALUATION_BATCH):
-            logits.append(model(normalise(images[chunk].to(device), spec.mean, spec.std)))
-    return torch.cat(logits).float().cpu()
 
 
 class Run:
@@ -219,7 +169,7 @@ class Run:
         rows, labels = torch.from_numpy(rows), torch.from_numpy(labels).to(self.device)
         losses = torch.zeros(len(batches), device=self.device)  # sums over each batch
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        set_training(self.model)
+        backbones.set_training(self.model)
         for step, batch in enumerate(batches):
             target = labels[batch.to(self.device)]  # (B,)
             inputs = normalise(self.images[rows[batch]], self.spec.mean, self.spec.std)
@@ -249,14 +199,14 @@ class Run:
             self.best = {
                 "epoch": self.epoch,
                 "val_accuracy": accuracy,
-                "weights": copy.deepcopy(trained_state(self.model)),
+                "weights": copy.deepcopy(backbones.trained_state(self.model)),
                 "probabilities": logits.softmax(1),
             }
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on; small where little is trained."""
         return {
-            "model": trained_state(self.model),
+            "model": backbones.trained_state(self.model),
             "optimiser": self.optimiser.state_dict(),
             "stopping": self.stopping.state_dict(),
             "epoch": self.epoch,
@@ -287,21 +237,3 @@ def open_as_planned(data: DataConfig) -> Survey:
 def _epoch_seed(seed: int, epoch: int) -> int:
     """A seed that differs for every (seed, epoch)."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def set_training(module: nn.Module, default: bool = True) -> None:
-    """Training mode for what is trained; frozen parts, BatchNorm statistics too, stay put."""
-    parameters = list(module.parameters())
-    module.training = any(p.requires_grad for p in parameters) if parameters else default
-    for child in module.children():
-        set_training(child, module.training)
-
-
-def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters that are trained, and the buffers of modules that hold such parameters."""
-    state = {}
-    for prefix, module in model.named_modules():
-        own = [(n, p) for n, p in module.named_parameters(recurse=False) if p.requires_grad]
-        tensors = own + (list(module.named_buffers(recurse=False)) if own else [])
-        state |= {f"{prefix}.{name}" if prefix else name: t.detach() for name, t in tensors}
-    return state

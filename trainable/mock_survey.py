@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +22,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from filelock import FileLock
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from .galaxy10 import GALAXY10_CLASSES
@@ -49,10 +48,10 @@ def _images(settings: MockSurvey, entries: list[Entry], workers: int) -> Iterato
     if workers == 1:
         yield from map(expose, enumerate(entries))
         return
-    # Spawned, not forked: the caller may hold threads and a GPU.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from pool.map(expose, enumerate(entries), chunksize=16)
+    # Not forked, as the caller may hold threads and a GPU, nor spawned by multiprocessing, which
+    # would have each process import the caller's main module, and torch and Ray with it.
+    pool = Parallel(workers, return_as="generator", batch_size=16)
+    yield from pool(delayed(expose)(item) for item in enumerate(entries))
 
 
 def render(

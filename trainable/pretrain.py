@@ -25,8 +25,8 @@ from torch import nn
 from torch.nn import functional
 
 from .backbones import architecture, replace_head
+from .batches import predict
 from .cache import cache_root
-from .engine import predict
 from .preprocess import normalise, transform_images
 
 

@@ -21,7 +21,9 @@ class ToyTrial(tune.Trainable):
         key = (run["init"], run["fraction"], run["seed"])
         frame = synthetic.curve(*key, self.best, self.n_train)
         last = frame["val_accuracy"].idxmax()
-        self.rows = frame[last - 5 : last + 1].assign(epoch=range(1, 7)).to_dict("records")
+        part = frame[last - 5 : last + 1]
+        part = part.assign(epoch=range(1, 7), min_loss=part["val_loss"].cummin())
+        self.rows = part.to_dict("records")
         self.key = key
         self.epoch = 0
 

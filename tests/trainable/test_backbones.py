@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trainable import backbones
-from trainable.backbones import ARCHITECTURES, WeightsError
+from trainable.backbones import ARCHITECTURES
+from trainable.weights import WeightsError, read_weights
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_head_has_the_default_init_of_linear_not_zeros():
 
 
 def test_pretrained_takes_all_but_the_head(weights_path):
-    given = backbones.read_weights(weights_path)
+    given = read_weights(weights_path)
     model = build(init="pretrained", weights=str(weights_path))
     for name, tensor in model.state_dict().items():
         if not name.startswith("heads.head"):
@@ -110,7 +111,7 @@ def test_weights_of_another_architecture_are_refused_by_name_and_shape(tmp_path)
 def test_reads_pth(tmp_path, nesting):
     state = ARCHITECTURES["vit_demo"].build().state_dict()
     torch.save({nesting: state} if nesting else state, tmp_path / "w.pth")
-    assert backbones.read_weights(tmp_path / "w.pth").keys() == state.keys()
+    assert read_weights(tmp_path / "w.pth").keys() == state.keys()
 
 
 class _Bomb:
@@ -123,14 +124,14 @@ def test_pickled_code_is_refused_and_not_run(tmp_path):
     torch.save({"weight": _Bomb()}, tmp_path / "zip.pth")
     for name in ("bomb.pth", "zip.pth"):
         with pytest.raises(WeightsError, match="more than tensors"):
-            backbones.read_weights(tmp_path / name)
+            read_weights(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
 def test_torn_file(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(WeightsError, match=name):
-        backbones.read_weights(tmp_path / name)
+        read_weights(tmp_path / name)
 
 
 def test_unknown_names():
@@ -142,7 +143,7 @@ def test_unknown_names():
 
 def test_batch_norm_statistics_of_a_frozen_part_stay_put():
     """As for any torchvision classifier with BatchNorm that may be registered."""
-    from trainable.engine import set_training, trained_state
+    from trainable.backbones import set_training, trained_state
 
     model = nn.Sequential(
         nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5)),
@@ -196,7 +197,7 @@ class TestDownload:
         path = backbones.weights_file("vit_demo", "NAMED")
         named.unlink()
         assert backbones.weights_file("vit_demo", "NAMED") == path
-        assert backbones.read_weights(path).keys() == state.keys()
+        assert read_weights(path).keys() == state.keys()
 
     def test_corrupt_is_not_left_in_place(self, served, monkeypatch):
         folder, url = served

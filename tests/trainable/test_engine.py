@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from trainable import checkpoint
-from trainable.engine import Images, NonFiniteLossError, Run, predict
+from trainable.batches import Images, predict
+from trainable.engine import NonFiniteLossError, Run
 from trainable.galaxy10 import DataError
 from trainable.preprocess import normalise
 from trainable.protocol import Stopping
@@ -204,7 +205,7 @@ def test_predict_does_not_depend_on_the_batch(make_run, monkeypatch):
     run = make_run()
     rows = torch.arange(60)
     whole = predict(run.model, run.images, run.spec, device="cpu", rows=rows)
-    monkeypatch.setattr("trainable.engine.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("trainable.batches.EVALUATION_BATCH", 7)
     pieces = predict(run.model, run.images, run.spec, device="cpu", rows=rows)
     assert torch.allclose(whole, pieces, atol=1e-5)
 

@@ -3,8 +3,8 @@ import multiprocessing
 import numpy as np
 import pytest
 import torch
-from conftest import write_survey
 from PIL import Image
+from surveys import write_survey
 from torchvision import transforms
 from torchvision.models import ViT_B_16_Weights
 

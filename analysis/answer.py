@@ -1,0 +1,137 @@
+"""The reader's question, answered in plain words, whatever the answer is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from . import words
+from .baseline import Crossing
+from .frames import BASELINE_FRACTION, Results
+from .verdicts import absent
+
+QUESTION = (
+    "Does a pre-trained Vision Transformer beat training from scratch on these images, and how "
+    "many labels does it need?"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A headline, and the sentences that back it."""
+
+    headline: str
+    sentences: tuple[str, ...]
+
+
+def answer(results: Results, against: pd.DataFrame, equal: pd.DataFrame, cross: Crossing) -> Answer:
+    """The answer from the comparisons of `baseline`.
+
+    Parameters
+    ----------
+    against, equal
+        As `baseline.against_baseline` and `baseline.at_equal_labels` give them.
+    cross
+        As `baseline.crossing` gives it.
+    """
+    if equal.empty and against.empty:
+        reasons = [absent(results, init, BASELINE_FRACTION) for init in ("pretrained", "scratch")]
+        why = "; ".join(filter(None, reasons)) or "no cell of one init has its match in the other"
+        return Answer(headline=f"This sweep cannot tell yet: {why}.", sentences=())
+    sentences = []
+    headline = "No fraction was run with both inits; see the baseline below."
+    if len(equal):
+        headline, sentence = _at_most_labels(equal.iloc[-1])
+        sentences.append(sentence)
+    if len(against):
+        sentences.append(_labels_needed(against, cross))
+    else:
+        why = absent(results, "scratch", BASELINE_FRACTION)
+        sentences.append(f"How many labels it needs cannot be told: {why}.")
+    if len(equal) > 1:
+        sentences.append(_few_labels(equal))
+    guess = _guess(results)
+    return Answer(headline=headline, sentences=(*sentences, *([guess] if guess else [])))
+
+
+def _guess(results: Results) -> str | None:
+    """What naming the most common class would score, where predictions tell."""
+    for trial in results.complete.sort_values("fraction", ascending=False)["trial"]:
+        stored = results.predictions(trial)
+        if stored is not None:
+            name = results.manifest["data"]["class_names"][np.bincount(stored.labels).argmax()]
+            share = np.bincount(stored.labels).max() / len(stored.labels)
+            return (
+                f"For scale: always answering “{name}”, the most common class, is right on "
+                f"{words.percent(share)} of the {len(stored.labels):,} validation images."
+            )
+    return None
+
+
+def _at_most_labels(row: pd.Series) -> tuple[str, str]:
+    """The comparison at the largest fraction that both inits have."""
+    place = f"With {row['n_train']:,} training images ({words.fraction(row['fraction'])})"
+    if row["sign"] > 0:
+        headline = f"Yes: with {row['n_train']:,} labels the pre-trained model is more accurate"
+    elif row["sign"] < 0:
+        headline = f"No: with {row['n_train']:,} labels training from scratch is more accurate"
+    else:
+        headline = f"With {row['n_train']:,} labels the two cannot be told apart"
+    headline += f", {_difference(row)} (pre-trained less scratch)."
+    sentence = (
+        f"{place} the pre-trained model reaches {words.percent(row['pretrained'])} "
+        f"({words.seeds(int(row['n_pretrained']))}) and the one from scratch "
+        f"{words.percent(row['scratch'])} ({words.seeds(int(row['n_scratch']))}) of the "
+        f"validation images: {_difference(row)}, 95 % interval {row['how']}."
+    )
+    return headline, sentence
+
+
+def _difference(row: pd.Series) -> str:
+    low, high = words.points(row["low"]), words.points(row["high"])
+    return f"{words.points(row['difference'])} points [{low}, {high}]"
+
+
+def _labels_needed(against: pd.DataFrame, cross: Crossing) -> str:
+    """Where the pre-trained model reaches the baseline."""
+    baseline = f"the baseline (from scratch on all labels, {words.percent(against['scratch'][0])})"
+    if cross.fraction is None:
+        best = against.loc[against["difference"].idxmax()]
+        text = (
+            f"The pre-trained model does not reach {baseline} at any fraction tested; it comes "
+            f"closest at {words.fraction(best['fraction'])}: {_difference(best)}."
+        )
+    else:
+        row = against[against["fraction"] == cross.fraction].iloc[0]
+        text = (
+            f"The pre-trained model reaches the mean accuracy of {baseline} at "
+            f"{words.fraction(cross.fraction)} of the labels, {row['n_train']:,} images"
+            f"{', the smallest fraction tested (fewer may do)' if cross.at_smallest else ''}: "
+            f"{_difference(row)}."
+        )
+    parts = []
+    for fractions, what in (
+        (cross.below, "clearly below it"),
+        (cross.level, "not to be told from it"),
+        (cross.above, "clearly above it"),
+    ):
+        if fractions:
+            parts.append(f"{what} at {words.listed(map(words.fraction, fractions))}")
+    return f"{text} By its intervals it is {'; '.join(parts)}."
+
+
+def _few_labels(equal: pd.DataFrame) -> str:
+    """Both inits at equal labels, from few to many."""
+    groups = []
+    for sign, what in (
+        (1, "pre-training helps"),
+        (0, "no difference can be told"),
+        (-1, "training from scratch is better"),
+    ):
+        rows = equal[equal["sign"] == sign]
+        if len(rows):
+            cells = (f"{row['n_train']:,} ({_difference(row)})" for _, row in rows.iterrows())
+            groups.append(f"{what} at {words.listed(cells)}")
+    return f"At equal numbers of labels: {'; '.join(groups)}."

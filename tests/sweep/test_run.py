@@ -1,0 +1,251 @@
+"""``python -m sweep.run`` as a user runs it: finish, interrupt, go on, add trials, go wrong."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from surveys import ROOT
+
+from sweep.run import main
+from trainable.config import RunConfig
+from trainable.engine import Run
+from trainable.record import versions
+
+CELLS = {"scratch-100-s0", "scratch-050-s0", "pretrained-100-s0", "pretrained-050-s0"}
+SAME = ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "min_loss", "counter"]
+
+
+def rows_of(folder) -> pd.DataFrame:
+    """A trial's epochs as Tune wrote them."""
+    return pd.read_json(folder / "result.json", lines=True, precise_float=True)
+
+
+def expected_rows(config: dict) -> pd.DataFrame:
+    """The same trial without Ray and without interruption."""
+    run = Run(RunConfig.from_dict(config))
+    while not run.finished:
+        run.step_epoch()
+    return pd.DataFrame(run.history)
+
+
+def manifest(storage, name="small") -> dict:
+    return json.loads((storage / name / "sweep.json").read_text())
+
+
+def test_every_cell_of_the_grid_ran_to_its_end(finished):
+    storage, process = finished
+    assert {cell["id"] for cell in manifest(storage)["cells"]} == CELLS
+    for cell in CELLS:
+        rows = rows_of(storage / "small" / "run-0" / cell)
+        assert rows.epoch.tolist() == [1, 2, 3]
+        assert rows.finished.tolist() == [0, 0, 1]
+    assert "4 of 4 trials finished" in process.stdout
+    assert process.stdout.rstrip().endswith(f"python -m analysis.report {storage}/small")
+
+
+def test_a_trial_is_the_run_without_ray(finished):
+    """Bit for bit: Ray schedules, it does not change the science."""
+    storage, _ = finished
+    for cell in manifest(storage)["cells"][:4:3]:
+        rows = rows_of(storage / "small" / "run-0" / cell["id"])
+        expected = expected_rows(cell["run"])
+        assert rows[SAME].to_numpy().tolist() == expected[SAME].to_numpy().tolist()
+
+
+def test_trials_share_one_validation_set(finished):
+    cells = manifest(finished[0])["cells"]
+    assert len({cell["val_hash"] for cell in cells}) == 1
+    assert len({cell["split_hash"] for cell in cells}) == 2  # one for each fraction
+
+
+def test_each_trial_has_its_record_predictions_and_tensorboard(finished):
+    storage, _ = finished
+    for cell in manifest(storage)["cells"]:
+        folder = storage / "small" / "run-0" / cell["id"]
+        assert list(folder.glob("events.out.tfevents*"))
+        checkpoints = sorted(folder.glob("checkpoint_*"))
+        assert len(checkpoints) == 2
+        record = json.loads((checkpoints[-1] / "record.json").read_text())
+        assert record["config"] == cell["run"]
+        assert record["split_hash"] == cell["split_hash"]
+        assert record["versions"] == versions()
+        assert {"git_commit", "device"} <= record.keys()
+        saved = np.load(checkpoints[-1] / "predictions.npz")
+        best = rows_of(folder).best_val_accuracy.iloc[-1]
+        assert (saved["probabilities"].argmax(1) == saved["labels"]).mean() == best
+        assert load_file(checkpoints[-1] / "best.safetensors")
+
+
+def test_terminal_has_no_spam(finished):
+    _, process = finished
+    lines = [line for line in process.stdout.splitlines() if line.strip()]
+    assert len(lines) == 12 + 3  # epochs, then what to type next
+    assert process.stderr.strip() == ""
+
+
+def test_resuming_a_finished_sweep_runs_nothing(finished, sweep_run):
+    storage, _ = finished
+    before = rows_of(storage / "small" / "run-0" / "scratch-100-s0")
+    process = sweep_run(storage, "--resume", "small")
+    assert process.returncode == 0
+    assert "4 of 4 trials finished" in process.stdout
+    assert "epoch 1" not in process.stdout
+    assert rows_of(storage / "small" / "run-0" / "scratch-100-s0").equals(before)
+
+
+def test_adding_seeds_runs_the_new_cells_alone(finished, sweep_run, tmp_path):
+    """In a copy of the sweep: a sweep may be moved."""
+    shutil.copytree(finished[0] / "small", tmp_path / "small")
+    flags = ("--inits", "pretrained", "--fractions", 1, "--seeds", 1)
+    process = sweep_run(tmp_path, "--resume", tmp_path / "small", *flags)
+    assert process.returncode == 0, process.stderr
+    assert "5 of 5 trials finished" in process.stdout
+    assert process.stdout.count("epoch") == 3
+    experiments = manifest(tmp_path)["experiments"]
+    assert set(experiments["run-0"]) == CELLS
+    assert experiments["run-1"] == ["pretrained-100-s1"]
+    assert len(rows_of(tmp_path / "small" / "run-1" / "pretrained-100-s1")) == 3
+
+
+def wait_for(process, text: str) -> None:
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"the sweep ended without {text!r}")
+
+
+def test_interrupted_sweep_goes_on_to_the_same_result(command, tmp_path):
+    flags = ("--inits", "scratch", "--fractions", 1, "--max-epochs", 60, "--name", "cut")
+    with subprocess.Popen(
+        command(tmp_path, *flags),
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        wait_for(process, "epoch 2")
+        process.send_signal(signal.SIGINT)
+        last_line = process.stdout.read().splitlines()[-1].strip()
+    assert process.returncode == 130
+    assert last_line == f"python -m sweep.run --resume cut --storage-path {tmp_path}"
+
+    again = subprocess.run(
+        [sys.executable, *shlex.split(last_line)[1:]], cwd=ROOT, capture_output=True, text=True
+    )
+    assert again.returncode == 0, again.stderr
+    (cell,) = manifest(tmp_path, "cut")["cells"]
+    rows = rows_of(tmp_path / "cut" / "run-0" / cell["id"])
+    rows = rows.drop_duplicates("epoch", keep="last")
+    expected = expected_rows(cell["run"])
+    assert rows[SAME].to_numpy().tolist() == expected[SAME].to_numpy().tolist()
+
+
+def test_a_trial_that_fails_does_not_stop_the_others(sweep_run, weights_path, tmp_path):
+    """Weights with a NaN in them make every pretrained loss NaN."""
+    state = load_file(weights_path)
+    state["encoder.ln.bias"][0] = float("nan")
+    save_file(state, tmp_path / "nan.safetensors")
+    flags = ("--fractions", 1, "--max-epochs", 2, "--name", "fails")
+    process = sweep_run(tmp_path, *flags, weights=tmp_path / "nan.safetensors")
+    assert process.returncode == 1
+    assert "1 of 2 trials finished" in process.stdout
+    assert "failed: pretrained-100-s0" in process.stdout
+    assert "training loss is nan at epoch 1, step 1" in process.stdout
+    assert process.stdout.rstrip().endswith(f"--resume fails --storage-path {tmp_path}")
+
+
+def refused(capsys, *flags) -> str:
+    """The one message with which the driver refuses, before Ray starts."""
+    start = time.monotonic()
+    assert main([str(flag) for flag in flags]) == 2
+    assert time.monotonic() - start < 60
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert "Traceback" not in message
+    return message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu(capsys):
+    message = refused(capsys, "--gpus", 1)
+    assert "--gpus 0" in message
+    assert "--preset demo" in message
+
+
+class TestRefused:
+    @pytest.fixture
+    def flags(self, survey_path, weights_path, tmp_path):
+        files = {"--data": survey_path, "--weights": weights_path, "--storage-path": tmp_path}
+        fractions = ["--fractions", "1"]
+        return [
+            "--preset",
+            "demo",
+            *fractions,
+            *(str(part) for pair in files.items() for part in pair),
+        ]
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            (("--data", "nowhere.h5"), "nowhere.h5 does not exist"),
+            (("--data", __file__), "not a whole, readable HDF5 file"),
+            (("--weights", "nothing"), "photographs"),
+            (("--weights", __file__), "cannot be read|more than tensors"),
+            (("--drop-labels", "7"), "no label"),
+            (("--drop-labels", "0", "1"), "at least 2"),
+            (("--fractions", "0.01"), "leaves class|cannot split"),
+            (("--arch", "vit_b_16"), "another architecture"),
+            (("--resume", "nowhere"), "not a sweep"),
+        ],
+    )
+    def test_before_any_trial(self, capsys, flags, wrong, message):
+        assert re.search(message, refused(capsys, *flags, *wrong))
+
+    def test_name_that_is_taken(self, capsys, finished):
+        storage, _ = finished
+        message = refused(capsys, "--preset", "demo", "--storage-path", storage, "--name", "small")
+        assert "--resume small" in message
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (("--protocol", "paper"), "protocol was 'demo', is now 'paper'"),
+            (("--learning-rate", "0.1"), "learning_rate was None, is now 0.1"),
+            (("--split-seed", "5"), "split_seed was 0, is now 5"),
+            (("--drop-labels", "2"), "labels was"),
+        ],
+    )
+    def test_going_on_with_what_cannot_be_compared(self, capsys, finished, change, message):
+        storage, _ = finished
+        assert message in refused(capsys, "--resume", "small", "--storage-path", storage, *change)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [("--fractions", "40"), ("--gpus", "-1"), ("--seeds", "x"), ("--no-such-flag",)],
+    )
+    def test_flags(self, capsys, wrong):
+        with pytest.raises(SystemExit) as end:
+            main(["--preset", "demo", *wrong])
+        assert end.value.code == 2
+        assert "Traceback" not in capsys.readouterr().err
+
+
+def test_dry_run_lists_every_trial_and_writes_nothing(capsys, survey_path, weights_path, tmp_path):
+    flags = ["--data", survey_path, "--weights", weights_path, "--storage-path", tmp_path / "out"]
+    assert main(["--preset", "demo", *map(str, flags), "--fractions", "1", "0.5", "--dry-run"]) == 0
+    plan = capsys.readouterr().out
+    assert all(cell in plan for cell in CELLS)
+    assert "822,531" in plan  # parameters of scratch, three classes
+    assert not (tmp_path / "out").exists()
