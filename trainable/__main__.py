@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from . import checkpoint
+from .config import RunConfig
 from .engine import NonFiniteLossError, Run
-from .galaxy10 import DataError
 from .protocol import Init
 from .settings import Settings, prepare
-from .weights import WeightsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +49,25 @@ def write_results(run: Run, out: Path) -> None:
     (out / "params.json").write_text(json.dumps({"run": run.config.to_dict()}, indent=1))
 
 
+def check_folder(single: SingleRun, config: RunConfig) -> None:
+    """`ValueError` where ``--out`` and ``--resume`` do not fit together."""
+    earlier = single.out / "params.json"
+    if not earlier.exists():
+        if single.resume:
+            raise ValueError(f"--out {single.out} does not hold a run to --resume")
+        return
+    if not single.resume:
+        raise ValueError(f"--out {single.out} holds a run: --resume it, or choose another folder")
+    was, now = json.loads(earlier.read_text())["run"], json.loads(json.dumps(config.to_dict()))
+    if differing := [
+        f"{key} was {was[key]}, is now {now[key]}" for key in was if was[key] != now[key]
+    ]:
+        raise ValueError(f"--resume with other settings: {'; '.join(differing)}")
+
+
 def train(single: SingleRun, console: Console) -> Run:
     """Run to the end, writing results and a checkpoint after each epoch."""
     folder = single.out / "checkpoint"
-    if folder.exists() != single.resume:
-        raise ValueError(
-            f"--out {single.out} {'holds' if folder.exists() else 'does not hold'} a run: "
-            + (
-                "continue it with --resume, or choose"
-                if folder.exists()
-                else "leave out --resume, or choose"
-            )
-            + " another folder"
-        )
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("preparing images", total=None)
@@ -69,8 +75,8 @@ def train(single: SingleRun, console: Console) -> Run:
         def show(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        experiment = prepare(single, show)
-        config = experiment.run_config(single.init, single.fraction, single.seed)
+        config = prepare(single, show).run_config(single.init, single.fraction, single.seed)
+        check_folder(single, config)
         run = Run(config, device=single.device, progress=show, preparing=show)
         provenance = checkpoint.record(run)
         if single.resume:
@@ -93,9 +99,13 @@ def main() -> int:
     console = Console()
     try:
         run = train(single, console)
-    except (DataError, WeightsError, ValueError) as error:
+    except ValueError as error:  # of the user's making: DataError, WeightsError, settings
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        command = shlex.join(a for a in sys.argv[1:] if a != "--resume")
+        console.print(f"go on with:\n  python -m trainable {command} --resume", soft_wrap=True)
+        return 130
     except (NonFiniteLossError, checkpoint.CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

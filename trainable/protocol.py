@@ -149,10 +149,16 @@ AS_RUN = Protocol(
 DEMO = replace(
     PAPER,
     name="demo",
-    scratch=replace(PAPER.scratch, learning_rate=1e-3),  # ours, for the small ViT
-    pretrained=replace(PAPER.pretrained, learning_rate=1e-3),  # ours, for the small ViT
-    max_epochs=25,  # ours: the demo ends in minutes
+    scratch=replace(PAPER.scratch, learning_rate=3e-4),
+    pretrained=replace(PAPER.pretrained, learning_rate=3e-3),
+    max_epochs=40,  # the demo ends in minutes
 )
-"""The paper's text with what a ViT of 0.8 M parameters needs changed. Ours."""
+"""The paper's text with what a ViT of 0.8 M parameters needs changed. Ours.
+
+The learning rates are the best for each init, by validation accuracy at all labels of the mock
+survey with another split and seed (100): scratch 51.3, 52.0, **53.0**, 42.1, 43.4 % at 1e-4, 2e-4,
+3e-4, 5e-4, 1e-3; pretrained 41.4, **47.7**, 44.4, 44.4, 43.1 % at 1e-3, 3e-3, 5e-3, 1e-2, 2e-2
+(25 epochs at most for the first of these and the last of scratch, 40 for the others).
+"""
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (PAPER, AS_RUN, DEMO)}
