@@ -158,7 +158,7 @@ DEMO = replace(
 The learning rates are the best for each init, by validation accuracy at all labels of the mock
 survey with another split and seed (100): scratch 51.3, 52.0, **53.0**, 42.1, 43.4 % at 1e-4, 2e-4,
 3e-4, 5e-4, 1e-3; pretrained 41.4, **47.7**, 44.4, 44.4, 43.1 % at 1e-3, 3e-3, 5e-3, 1e-2, 2e-2
-(25 epochs at most for the first of these and the last of scratch, 40 for the others).
+(the first of these with 25 epochs at most).
 """
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (PAPER, AS_RUN, DEMO)}
