@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 STYLES = {"running": "bold", "done": "green", "failed": "red", "waiting": "dim"}
+FRAME = 6  # lines around the rows of the table
 COLUMNS = ("trial", "state", "images", "epoch", "val. acc.", "best", "val. loss", "count", "img/s")
 
 
@@ -60,6 +61,11 @@ class LiveTable(tune.Callback):
     def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
         """An epoch is done."""
         cell = trial.config["cell"]
+        if result.get("skipped_checkpoints") and cell not in self.rows and self.console:
+            self.console.print(
+                f"{cell}: its newest checkpoint was damaged; went on from the one before, "
+                f"epoch {result['epoch'] - 1}"
+            )
         self.rows[cell] = result
         if self.live is None and self.console:
             self.console.print(
@@ -83,19 +89,32 @@ class LiveTable(tune.Callback):
         """All trials ended."""
         self.close()
 
-    def table(self) -> Group:
-        """The table as of now."""
+    def table(self, room: int | None = None) -> Group:
+        """The table as of now, in `room` lines (those of the terminal)."""
+        if room is None:
+            room = self.console.height - FRAME if self.console else len(self.cells)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in (*COLUMNS, "at most"):
             table.add_column(
                 name, justify="left" if name in ("trial", "state") else "right", no_wrap=True
             )
-        for cell, state in self.state.items():
-            row = self.rows.get(cell)
+        shown = self._shown(room)
+        for cell in shown:
+            state, row = self.state[cell], self.rows.get(cell)
             figures = _figures(row, state) if row else [""] * 7
             images = f"{self.cells[cell]['n_train']:,}"
             table.add_row(cell, state, images, *figures, style=STYLES[state])
+        if hidden := [state for cell, state in self.state.items() if cell not in shown]:
+            counts = ", ".join(f"{hidden.count(s)} {s}" for s in STYLES if s in hidden)
+            table.add_row(f"… {counts}", style="dim")
         return Group(Text(self._headline(), style="bold"), table)
+
+    def _shown(self, room: int) -> list[str]:
+        """Cells that fit: what runs or failed before what is done, and that before the rest."""
+        ranks = {"running": 0, "failed": 1, "done": 2, "waiting": 3}
+        by_rank = sorted(self.state, key=lambda cell: ranks[self.state[cell]])
+        kept = by_rank if len(by_rank) <= room else by_rank[: max(room - 1, 1)]
+        return [cell for cell in self.state if cell in kept]
 
     def _headline(self) -> str:
         count = list(self.state.values()).count

@@ -66,6 +66,33 @@ def load(run: Run, folder: Path) -> None:
         raise CheckpointError(f"{path} is not a whole checkpoint of this run: {error}") from error
 
 
+def load_newest(run: Run, folder: Path) -> int:
+    """Restore `run` to `folder` or, where that is damaged, to the newest sound one before it.
+
+    Returns
+    -------
+    int
+        How many damaged checkpoints were passed over.
+
+    Raises
+    ------
+    CheckpointError
+        None is sound. A run never starts over in silence.
+    """
+    before = sorted(p for p in folder.parent.glob("checkpoint_*") if p.name < folder.name)
+    problems = []
+    for candidate in (folder, *reversed(before)):
+        try:
+            load(run, candidate)
+            return len(problems)
+        except CheckpointError as error:
+            problems.append(str(error))
+    raise CheckpointError(
+        "; ".join(problems)
+        + ". Put one of them back, or run this trial in a new sweep under another --name."
+    )
+
+
 def _save_predictions(run: Run, path: Path) -> None:
     with path.open("wb") as file:  # numpy would append .npz to a name
         np.savez(
