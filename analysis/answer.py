@@ -44,6 +44,7 @@ def answer(results: Results, against: pd.DataFrame, equal: pd.DataFrame, cross: 
     headline = "No fraction was run with both inits; see the baseline below."
     if len(equal):
         headline, sentence = _at_most_labels(equal.iloc[-1])
+        headline += _otherwise_with_fewer(equal)
         sentences.append(sentence)
     if len(against):
         sentences.append(_labels_needed(against, cross))
@@ -87,6 +88,17 @@ def _at_most_labels(row: pd.Series) -> tuple[str, str]:
         f"validation images: {_difference(row)}, 95 % interval {row['how']}."
     )
     return headline, sentence
+
+
+def _otherwise_with_fewer(equal: pd.DataFrame) -> str:
+    """What holds at fewer labels, where that is another answer than at the most."""
+    fewer = equal[(equal["sign"] != equal["sign"].iloc[-1]) & (equal["sign"] != 0)]
+    parts = []
+    for sign, what in ((1, "pre-training helps"), (-1, "training from scratch is better")):
+        labels = [f"{n:,}" for n in fewer.loc[fewer["sign"] == sign, "n_train"]]
+        if labels:
+            parts.append(f" With {words.listed(labels)} labels {what}.")
+    return "".join(parts)
 
 
 def _difference(row: pd.Series) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -97,11 +98,7 @@ def _rank(row: dict[str, Any]) -> tuple[bool, int]:
 def _of_result(result: Any) -> tuple[dict[str, Any], pd.DataFrame]:
     """One Ray result as what the frames want to know of it."""
     metrics = result.metrics or {}
-    frame = result.metrics_dataframe
-    if frame is None or "training_iteration" not in frame:
-        frame = pd.DataFrame(columns=["training_iteration", *EPOCH_COLUMNS])
-    frame = frame.drop_duplicates("training_iteration", keep="last")
-    frame = frame.sort_values("training_iteration", ignore_index=True)
+    frame = _epochs_of(result)
     done = metrics.get("finished") == 1 and result.error is None
     started = "epoch" in metrics
     status = COMPLETE if done else "failed" if result.error else "interrupted"
@@ -120,6 +117,24 @@ def _of_result(result: Any) -> tuple[dict[str, Any], pd.DataFrame]:
         "checkpoint": result.checkpoint.path if result.checkpoint else None,
     }
     return row, frame
+
+
+def _epochs_of(result: Any) -> pd.DataFrame:
+    """Each epoch once and in order: from the checkpoint, else from Tune's log.
+
+    Tune appends to its log as results come, so a kill can leave an epoch in it twice or tear a
+    line; a checkpoint is written whole.
+    """
+    stored = Path(result.checkpoint.path) / "epochs.json" if result.checkpoint else None
+    logged = result.metrics_dataframe
+    if stored is not None and stored.is_file():
+        frame = pd.DataFrame(json.loads(stored.read_text()))
+        frame["training_iteration"] = frame["epoch"]
+    elif logged is not None and "training_iteration" in logged:
+        frame = logged.drop_duplicates("training_iteration", keep="last")
+    else:
+        frame = pd.DataFrame(columns=["training_iteration", *EPOCH_COLUMNS])
+    return frame.sort_values("training_iteration", ignore_index=True)
 
 
 def _last_line(error: BaseException) -> str:

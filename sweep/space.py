@@ -38,7 +38,8 @@ class SweepConfig(Settings):
     """Where sweeps are kept: a folder (on a cluster, one that all nodes share) or a URI such as
     s3://bucket/path."""
     address: str | None = None
-    """Address of a running Ray cluster; --gpus is then ignored."""
+    """Address of a running Ray cluster (auto: the one on this machine). --gpus 0 trains on its
+    CPUs, any other number takes whatever GPUs it has."""
     resume: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-PATH")] = None
     """Go on with a sweep; more --fractions, --inits or --seeds add trials to it."""
     replace: bool = False

@@ -3,6 +3,7 @@
 ``state.pt``          all that the next epoch depends on (`Run.state_dict`)
 ``best.safetensors``  what was trained, at the epoch with the highest validation accuracy
 ``predictions.npz``   ``rows``, ``labels``, ``probabilities`` of the validation set, ``epoch``
+``epochs.json``       one row of numbers for each epoch so far
 ``record.json``       configuration, versions, commit, checksums, split, device
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from .engine import Run
 from .record import device_name, git_commit, versions
@@ -44,10 +45,14 @@ def save(run: Run, folder: Path, provenance: dict[str, Any]) -> None:
     """Write the checkpoint; each file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "record.json", lambda p: p.write_text(json.dumps(provenance, indent=1)))
+    _write(folder / "epochs.json", lambda p: p.write_text(json.dumps(run.history)))
     if run.best:
         _write(folder / "best.safetensors", lambda p: save_file(_compact(run.best["weights"]), p))
         _write(folder / "predictions.npz", lambda p: _save_predictions(run, p))
-    _write(folder / "state.pt", lambda p: torch.save(run.state_dict(), p))  # last: it completes
+    state = run.state_dict()
+    if run.best:  # its weights are in their own file
+        state["best"] = {k: v for k, v in run.best.items() if k != "weights"}
+    _write(folder / "state.pt", lambda p: torch.save(state, p))  # last: it completes
 
 
 def load(run: Run, folder: Path) -> None:
@@ -61,6 +66,8 @@ def load(run: Run, folder: Path) -> None:
     path = folder / "state.pt"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["best"]:
+            state["best"]["weights"] = load_file(folder / "best.safetensors")
         run.load_state_dict(state)
     except Exception as error:  # torch raises many kinds for a torn or foreign file
         raise CheckpointError(f"{path} is not a whole checkpoint of this run: {error}") from error

@@ -40,6 +40,16 @@ def test_undecided(make_results):
     assert "the smallest fraction tested (fewer may do)" in found.sentences[1]
 
 
+def test_few_labels_tell_another_story_than_many(make_results):
+    """Pre-training ahead at few labels, behind at many: the headline says both."""
+    results = make_results(
+        synthetic.grid(), lambda init, n, seed: 0.75 if init == "pretrained" else 0.5 + n / 2500
+    )
+    headline = answered(results).headline
+    assert headline.startswith("No: with 992 labels training from scratch is more accurate")
+    assert headline.endswith("With 99, 248 and 496 labels pre-training helps.")
+
+
 def test_nothing_complete(make_results):
     cells = synthetic.grid((1.0,), (0,))
     results = make_results(cells, status={cell["id"]: ("not started", "") for cell in cells})

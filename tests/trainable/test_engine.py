@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -117,11 +118,13 @@ def test_checkpoint_of_a_frozen_run_is_small_and_complete(make_run, tmp_path):
     checkpoint.save(run, tmp_path, checkpoint.record(run))
     assert {p.name for p in tmp_path.iterdir()} == {
         "state.pt",
+        "epochs.json",
         "best.safetensors",
         "predictions.npz",
         "record.json",
     }
     assert sum(p.stat().st_size for p in tmp_path.iterdir()) < 40_000
+    assert json.loads((tmp_path / "epochs.json").read_text()) == run.history
     saved = np.load(tmp_path / "predictions.npz")
     assert np.array_equal(saved["rows"], run.partition.validation)
     accuracy = (saved["probabilities"].argmax(1) == saved["labels"]).mean()
