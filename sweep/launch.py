@@ -15,6 +15,7 @@ from trainable.settings import Experiment, prepare
 
 from .manifest import FILE, Manifest, describe, examples
 from .progress import LiveTable
+from .recovery import repair
 from .space import SweepConfig
 from .storage import Folder
 from .tuner import extra_callbacks, finished_cells, is_finished, run_experiment
@@ -76,6 +77,9 @@ def lay_out(config: SweepConfig, resumed: Folder | None, command: str, progress:
         _check_weights(experiment)
     if resumed:
         earlier = Manifest.load(resumed)
+        for name in earlier.experiments:
+            for repaired in repair(resumed.child(name)):
+                print(repaired)
         earlier.refuse_incomparable(manifest)
         known = {cell["id"] for cell in earlier.cells}
         earlier.cells += [cell for cell in manifest.cells if cell["id"] not in known]

@@ -11,6 +11,7 @@ from ray import tune
 
 from trainable.trial import Trial
 
+from .recovery import KeepState
 from .space import SweepConfig
 from .stopper import EarlyStopper
 from .storage import Folder
@@ -89,7 +90,7 @@ def run_experiment(
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_frequency=1, checkpoint_at_end=True, num_to_keep=2
                 ),
-                callbacks=list(callbacks),
+                callbacks=[*callbacks, KeepState(folder.child(name))],
                 verbose=0,
             ),
         )

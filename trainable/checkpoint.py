@@ -74,7 +74,9 @@ def load(run: Run, folder: Path) -> None:
 
 
 def load_newest(run: Run, folder: Path) -> int:
-    """Restore `run` to `folder` or, where that is damaged, to the newest sound one before it.
+    """Restore `run` to `folder` or, where that is damaged, to the newest sound one beside it.
+
+    All of them are states of one deterministic run, so each leads to the same end.
 
     Returns
     -------
@@ -86,9 +88,9 @@ def load_newest(run: Run, folder: Path) -> int:
     CheckpointError
         None is sound. A run never starts over in silence.
     """
-    before = sorted(p for p in folder.parent.glob("checkpoint_*") if p.name < folder.name)
+    beside = sorted(p for p in folder.parent.glob("checkpoint_*") if p.name != folder.name)
     problems = []
-    for candidate in (folder, *reversed(before)):
+    for candidate in (folder, *reversed(beside)):
         try:
             load(run, candidate)
             return len(problems)

@@ -1,0 +1,92 @@
+"""Tune's own files after a kill: what is torn is set aside, never believed.
+
+Tune copies the state of an experiment to its storage after every event, over the copy before. A
+kill can leave half of it there, from which Tune would start over in silence; so the last whole copy
+is kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+from ray import tune
+
+from .storage import Folder
+
+KINDS = ("experiment_state-*.json", "basic-variant-state-*.json", "tuner.pkl")
+KEPT = ".kept"
+
+
+class KeepState(tune.Callback):
+    """Keeps the last whole copy of Tune's state files.
+
+    Parameters
+    ----------
+    experiment
+        The experiment's folder; a remote one is left to its store, which writes files whole.
+    """
+
+    def __init__(self, experiment: Folder) -> None:
+        self.folder = Path(experiment.location) if experiment.is_local else None
+
+    def on_step_end(self, iteration, trials, **info) -> None:
+        """Copy what has changed and reads well."""
+        for path in _files(self.folder) if self.folder else ():
+            kept = path.with_name(path.name + KEPT)
+            if not kept.exists() or kept.stat().st_mtime_ns < path.stat().st_mtime_ns:
+                unfinished = path.with_name(path.name + ".tmp")
+                shutil.copy2(path, unfinished)
+                if is_whole(unfinished):
+                    os.replace(unfinished, kept)
+
+
+def repair(experiment: Folder) -> list[str]:
+    """Put whole copies in the place of torn files, before Tune reads them.
+
+    Returns
+    -------
+    list of str
+        What was done, for the user.
+
+    Raises
+    ------
+    ValueError
+        A file is torn and has no whole copy; the message says what to do.
+    """
+    if not experiment.is_local or not experiment.exists():
+        return []
+    folder, done = Path(experiment.location), []
+    for kind in KINDS:
+        files = sorted(folder.glob(kind))
+        for path in [path for path in files if not is_whole(path)]:
+            os.replace(path, path.with_name(path.name + ".torn"))
+            kept = path.with_name(path.name + KEPT)
+            if kept.exists():
+                shutil.copy2(kept, path)
+            done.append(f"{path} was torn by a kill and is set aside")
+        if files and not any(path.exists() for path in files):
+            raise ValueError(
+                f"{files[-1]} is damaged, and without it Tune cannot go on. To run the trials of "
+                f"{folder} anew, move that folder away and resume; their checkpoints are in it."
+            )
+    return done
+
+
+def is_whole(path: Path) -> bool:
+    """Whether Tune could read the file: a state is JSON, the searcher and the tuner pickles."""
+    contents = path.read_bytes()
+    try:
+        if path.name.startswith("experiment_state"):
+            return "trial_data" in json.loads(contents)
+        pickle.loads(contents)  # Tune's own files, which it is about to unpickle itself
+    except Exception:  # unpickling half a file raises nearly anything
+        return False
+    return True
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for kind in KINDS for path in folder.glob(kind)]

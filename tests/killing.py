@@ -1,0 +1,139 @@
+"""Kill a sweep again and again and compare it with one that was left alone.
+
+    python tests/killing.py --kills 20
+
+Every second SIGKILL hits the driver alone, the others its whole process group, each at a random
+moment after the trials have begun. Prints what was found and exits with 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from surveys import ROOT, write_survey
+
+SAME = [
+    "trial",
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_macro_f1",
+]
+FLAGS = ["--preset", "demo", "--fractions", "0.5", "1", "--learning-rate", "0.001"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Killing:
+    """Settings of one such trial of strength."""
+
+    kills: int = 20
+    max_epochs: int = 60
+    """Of each trial: enough that some are running whenever the kill comes."""
+    within: float = 8.0
+    """A kill comes at most this many seconds after the first epoch that is seen."""
+    seed: int = 0
+    """Of the moments."""
+
+
+def start(storage: Path, *flags: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweep.run", "--storage-path", str(storage), *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill(process: subprocess.Popen[str], moment: float, whole_group: bool) -> bool:
+    """SIGKILL some time after the first epoch; False if the sweep ended before."""
+    with process:
+        if not any("epoch " in line for line in process.stdout):
+            return False
+        time.sleep(moment)
+        if process.poll() is None:
+            target = os.killpg if whole_group else os.kill
+            target(process.pid, signal.SIGKILL)
+    return process.returncode == -signal.SIGKILL
+
+
+def finish(storage: Path, *flags: str) -> str:
+    with start(storage, *flags) as process:
+        output = process.stdout.read()
+    if process.returncode:
+        raise RuntimeError(f"exit code {process.returncode}:\n{output}")
+    return output
+
+
+def epochs(sweep: Path) -> pd.DataFrame:
+    """Each epoch of each trial, as the report reads them."""
+    from analysis.results import read
+
+    results = read(sweep)
+    if list(results.trials["status"]) != ["complete"] * len(results.trials):
+        raise RuntimeError(f"not complete: {results.trials[['trial', 'status', 'error']]}")
+    return results.epochs[SAME].reset_index(drop=True)
+
+
+def repeated(sweep: Path) -> int:
+    """Epochs that were trained again because a kill had lost them."""
+    logs = [pd.read_json(p, lines=True) for p in sweep.glob("run-*/*/result.json")]
+    return sum(len(log) - log["epoch"].nunique() for log in logs)
+
+
+def compare(settings: Killing, folder: Path, data: Path) -> dict[str, object]:
+    """Run both sweeps; what was found."""
+    random.seed(settings.seed)
+    flags = [*FLAGS, "--data", str(data), "--max-epochs", str(settings.max_epochs)]
+    finish(folder, *flags, "--name", "undisturbed")
+    killed, attempt = 0, ["--name", "killed", *flags]
+    while killed < settings.kills:
+        hit = kill(start(folder, *attempt), random.uniform(0, settings.within), killed % 2 == 0)
+        if not hit:
+            break
+        killed += 1
+        print(f"kill {killed} of {settings.kills}", flush=True)
+        attempt = ["--resume", "killed"]
+    finish(folder, "--resume", "killed")
+    expected, found = epochs(folder / "undisturbed"), epochs(folder / "killed")
+    in_order = found.groupby("trial")["epoch"].apply(
+        lambda e: list(e) == list(range(1, len(e) + 1))
+    )
+    return {
+        "kills": killed,
+        "epochs": len(found),
+        "trials": found["trial"].nunique(),
+        "equal to the undisturbed sweep, bit for bit": found.equals(expected),
+        "each epoch once and in order": bool(in_order.all()),
+        "epochs trained again": repeated(folder / "killed"),
+    }
+
+
+def main(settings: Killing) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        data = write_survey(Path(folder) / "survey.h5", counts=(400, 300, 300))
+        os.environ["SWEEP_CACHE_DIR"] = f"{folder}/cache"
+        found = compare(settings, Path(folder), data)
+    for what, value in found.items():
+        print(f"{what}: {value}")
+    good = all(value for value in found.values() if isinstance(value, bool))
+    return 0 if good and found["epochs trained again"] <= 2 * found["kills"] else 1
+
+
+if __name__ == "__main__":
+    import tyro
+
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main(tyro.cli(Killing, description=__doc__)))

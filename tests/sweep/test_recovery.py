@@ -1,0 +1,65 @@
+import pickle
+import shutil
+
+import pytest
+
+from sweep.recovery import KeepState, repair
+from sweep.storage import Folder
+
+
+@pytest.fixture
+def experiment(finished, tmp_path):
+    """A copy of a real Tune experiment, its state files kept once as during a sweep."""
+    shutil.copytree(finished[0] / "small" / "run-0", tmp_path / "run-0")
+    for kept in (tmp_path / "run-0").glob("*.kept"):
+        kept.unlink()
+    return tmp_path / "run-0"
+
+
+KINDS = ["experiment_state-*.json", "basic-variant-state-*.json", "tuner.pkl"]
+
+
+def tear(experiment, kind):
+    (path,) = experiment.glob(kind)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    return path, whole
+
+
+def test_whole_files_are_left_alone(experiment):
+    before = {path: path.read_bytes() for path in experiment.glob("*.*") if path.is_file()}
+    assert repair(Folder(experiment)) == []
+    assert before == {path: path.read_bytes() for path in experiment.glob("*.*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_torn_file_is_replaced_by_its_last_whole_copy(experiment, kind):
+    keeper = pickle.loads(pickle.dumps(KeepState(Folder(experiment))))
+    keeper.on_step_end(0, [])
+    path, whole = tear(experiment, kind)
+    keeper.on_step_end(1, [])  # a torn file never becomes the copy
+    (message,) = repair(Folder(experiment))
+    assert str(path) in message
+    assert path.read_bytes() == whole
+    assert path.with_name(path.name + ".torn").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_torn_file_without_a_copy_is_named(experiment, kind):
+    path, _ = tear(experiment, kind)
+    with pytest.raises(ValueError, match="move that folder away") as error:
+        repair(Folder(experiment))
+    assert str(path) in str(error.value)
+
+
+def test_an_earlier_session_will_do(experiment):
+    (path,) = experiment.glob("experiment_state-*.json")
+    later = path.with_name("experiment_state-2999-01-01_00-00-00.json")
+    later.write_text("{torn")
+    assert len(repair(Folder(experiment))) == 1
+    assert not later.exists()
+    assert path.exists()
+
+
+def test_nothing_there_yet(tmp_path):
+    assert repair(Folder(tmp_path / "run-0")) == []
