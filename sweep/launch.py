@@ -83,7 +83,8 @@ def lay_out(config: SweepConfig, resumed: Folder | None, command: str, progress:
         earlier.refuse_incomparable(manifest)
         known = {cell["id"] for cell in earlier.cells}
         earlier.cells += [cell for cell in manifest.cells if cell["id"] not in known]
-        earlier.weights, earlier.weights_sha256 = manifest.weights, manifest.weights_sha256
+        if manifest.weights:
+            earlier.weights, earlier.weights_sha256 = manifest.weights, manifest.weights_sha256
         manifest = earlier
     return Sweep(config=config, folder=folder, experiment=experiment, manifest=manifest)
 
@@ -120,7 +121,7 @@ def build_caches(sweep: Sweep, progress: Progress) -> None:
 def execute(sweep: Sweep) -> Outcome:
     """Run what has not finished. Ray must have been started."""
     folder, manifest, config = sweep.folder, sweep.manifest, sweep.config
-    if config.replace and folder.exists():
+    if config.replace and folder.exists(FILE):
         folder.delete()
     placed = {cell for cells in manifest.experiments.values() for cell in cells}
     if new := [cell["id"] for cell in manifest.cells if cell["id"] not in placed]:

@@ -97,7 +97,7 @@ def partition(
 
     ``fixed`` takes one stratified validation set first and then the fraction of the rest, smaller
     fractions inside larger ones. ``subset-first`` takes the fraction of everything and splits
-    that, as the paper reads (§5.2); that it stratifies is ours.
+    that, both at random, as the paper reads (§3.1, §5.2).
 
     Raises
     ------
@@ -111,10 +111,8 @@ def partition(
         train, validation = _halve(units, selection, validation_fraction, seed)
         train = _nested(train, fraction, seed)
     else:
-        subset = units
-        if fraction < 1:
-            subset, _ = _halve(units, selection, 1 - fraction, seed)
-        train, validation = _halve(subset, selection, validation_fraction, seed)
+        subset = units if fraction == 1 else _cut(units, 1 - fraction, seed)[0]
+        train, validation = _cut(subset, validation_fraction, seed)
     result = {}
     for side, chosen in (("train", train), ("validation", validation)):
         inside = np.isin(groups, chosen.ids)
@@ -136,12 +134,18 @@ class _Units:
         return _Units(self.ids[chosen], self.labels[chosen], self.sizes[chosen])
 
 
+def _cut(units: _Units, share: float, seed: int, stratify=None) -> tuple[_Units, _Units]:
+    """A random cut; `share` of the groups land in the second part."""
+    first, second = train_test_split(
+        np.arange(len(units.ids)), test_size=share, stratify=stratify, random_state=seed
+    )
+    return units[np.sort(first)], units[np.sort(second)]
+
+
 def _halve(units: _Units, selection: Selection, share: float, seed: int) -> tuple[_Units, _Units]:
-    """A stratified cut; `share` of the groups land in the second part."""
+    """A stratified `_cut`, or a `DataError` about the class that is too small for it."""
     try:
-        first, second = train_test_split(
-            np.arange(len(units.ids)), test_size=share, stratify=units.labels, random_state=seed
-        )
+        return _cut(units, share, seed, stratify=units.labels)
     except ValueError as error:
         counts = np.bincount(units.labels, minlength=len(selection.class_names))
         smallest = int(counts.argmin())
@@ -149,10 +153,9 @@ def _halve(units: _Units, selection: Selection, share: float, seed: int) -> tupl
         raise DataError(
             f"cannot split {len(units.ids)} galaxies in {len(counts)} classes "
             f"{1 - share:.0%}/{share:.0%}: the smallest class, {name!r}, "
-            f"has {counts[smallest]} ({error}). Use a larger fraction, more images, or "
+            f"has {counts[smallest]} ({error}). Use more images, or "
             f"--drop-labels {selection.label_values[smallest]}."
         ) from error
-    return units[np.sort(first)], units[np.sort(second)]
 
 
 def _nested(units: _Units, fraction: float, seed: int) -> _Units:

@@ -28,7 +28,7 @@ GOLDEN = [[1.668475, 1.227773], [1.194897, 1.246421], [1.233768, 1.061489]]
 
 def test_golden_trace(make_run):
     """Losses of three epochs from scratch: any change to them is a change to the science."""
-    rows = trace(make_run(max_epochs=3))
+    rows = trace(make_run(max_epochs=3, learning_rate=1e-3))
     found = [[row["train_loss"], row["val_loss"]] for row in rows]
     np.testing.assert_allclose(found, GOLDEN, rtol=2e-3)
 
@@ -196,9 +196,9 @@ def test_resident_images_equal_streamed_images():
 
 def test_fused_adamw_follows_the_plain_one(make_run):
     """The fused optimiser is a shortcut: the same losses within rounding."""
-    fused, plain = make_run(max_epochs=2), make_run(max_epochs=2)
+    fused, plain = (make_run(max_epochs=2, learning_rate=3e-4) for _ in range(2))
     plain.optimiser = torch.optim.AdamW(
-        plain.model.parameters(), lr=1e-3, weight_decay=0.01, fused=False, foreach=False
+        plain.model.parameters(), lr=3e-4, weight_decay=0.01, fused=False, foreach=False
     )
     losses = [[row["val_loss"] for row in trace(run)] for run in (fused, plain)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
