@@ -135,7 +135,7 @@ def execute(sweep: Sweep) -> Outcome:
         outcome.finished |= done
         if set(cells) <= done:
             continue
-        table = LiveTable(manifest.cells, manifest.name)
+        table = LiveTable(manifest.cells, manifest.name, outcome.finished)
         callbacks = [table, *extra_callbacks(config, manifest.name)]
         grid = run_experiment(config, folder, name, {c: runs[c] for c in cells}, callbacks)
         _take_in(outcome, grid, cells)

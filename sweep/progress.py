@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from ray import tune
@@ -26,12 +27,16 @@ class LiveTable(tune.Callback):
         The manifest's cells, those of finished trials included.
     name
         Of the sweep.
+    done
+        Cells that an earlier experiment of the sweep has finished.
     """
 
-    def __init__(self, cells: list[dict[str, Any]], name: str) -> None:
+    def __init__(self, cells: list[dict[str, Any]], name: str, done: Iterable[str] = ()) -> None:
         self.name = name
         self.cells = {cell["id"]: cell for cell in cells}
-        self.state = dict.fromkeys(self.cells, "waiting")
+        self.state = dict.fromkeys(self.cells, "waiting") | dict.fromkeys(done, "done")
+        self.restored = False
+        self.told: set[str] = set()
         self.rows: dict[str, dict[str, float]] = {}
         self.console: Console | None = None
         self.live: Live | None = None
@@ -42,7 +47,7 @@ class LiveTable(tune.Callback):
 
     def setup(self, stop=None, num_samples=None, total_num_samples=None, **info) -> None:
         """Begin; called by Tune, after a restore too."""
-        self.started = time.monotonic()
+        self.started, self.restored = time.monotonic(), False
         self.console = Console()
         if self.console.is_terminal:
             self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2)
@@ -54,6 +59,16 @@ class LiveTable(tune.Callback):
             self.live.stop()
             self.live = None
 
+    def on_step_begin(self, iteration, trials, **info) -> None:
+        """Once, after a restore: what is known of the trials already."""
+        if not self.restored:
+            self.restored = True
+            for trial in trials:
+                if trial.last_result and "epoch" in trial.last_result:
+                    self.rows[trial.config["cell"]] = trial.last_result
+                    if trial.is_finished() and trial.last_result["finished"]:
+                        self.state[trial.config["cell"]] = "done"
+
     def on_trial_start(self, iteration, trials, trial, **info) -> None:
         """A trial begins, or goes on after a restore."""
         self.state[trial.config["cell"]] = "running"
@@ -61,7 +76,8 @@ class LiveTable(tune.Callback):
     def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
         """An epoch is done."""
         cell = trial.config["cell"]
-        if result.get("skipped_checkpoints") and cell not in self.rows and self.console:
+        if result.get("skipped_checkpoints") and cell not in self.told and self.console:
+            self.told.add(cell)
             self.console.print(
                 f"{cell}: its newest checkpoint was damaged; went on from the one before, "
                 f"epoch {result['epoch'] - 1}"
@@ -77,8 +93,7 @@ class LiveTable(tune.Callback):
 
     def on_trial_complete(self, iteration, trials, trial, **info) -> None:
         """A trial ended, by its stopper or because the user interrupted."""
-        self.rows.setdefault(trial.config["cell"], trial.last_result or {})
-        finished = self.rows[trial.config["cell"]].get("finished")
+        finished = self.rows.get(trial.config["cell"], {}).get("finished")
         self.state[trial.config["cell"]] = "done" if finished else "waiting"
 
     def on_trial_error(self, iteration, trials, trial, **info) -> None:

@@ -78,6 +78,20 @@ def test_predictions_and_record(results):
     assert results.record("scratch-50-s1") is None
 
 
+def test_epochs_come_whole_from_the_checkpoint_where_the_log_is_torn(results, copy):
+    """What a trial of the engine stores beside its state; the toy trial does not."""
+    (log,) = copy.glob("run-0/*pretrained-50-s0*/result.json")
+    expected = results.epochs[results.epochs["trial"] == "pretrained-50-s0"]
+    rows = expected.drop(columns=["trial", "init", "fraction", "seed"]).to_dict("records")
+    newest = sorted(log.parent.glob("checkpoint_*"))[-1]
+    (newest / "epochs.json").write_text(json.dumps(rows))
+    log.write_text(log.read_text()[:500])
+    found = read(copy).epochs
+    found = found[found["trial"] == "pretrained-50-s0"]
+    assert found["val_loss"].tolist() == expected["val_loss"].tolist()
+    assert found["epoch"].tolist() == expected["epoch"].tolist()
+
+
 def test_examples(results):
     assert results.examples.shape == (6, 48, 48, 3)
 

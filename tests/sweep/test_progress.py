@@ -69,6 +69,30 @@ def test_interrupted_trial_waits_again(table):
     assert "0 of 10 trials done" in shown(table)
 
 
+def test_restored_sweep_knows_what_is_done(table):
+    done, cut = a_trial("scratch-010-s0"), a_trial("scratch-020-s0")
+    done.last_result, cut.last_result = a_row(10, finished=1), a_row(4)
+    for trial in (done, cut):
+        trial.is_finished = lambda: True
+    table.on_step_begin(0, [done, cut, a_trial("scratch-030-s0")])
+    text = shown(table)
+    assert "1 of 10 trials done" in text
+    assert "4/10" in text
+
+
+def test_finished_by_an_earlier_experiment(table):
+    later = LiveTable(list(table.cells.values()), "name", {"scratch-010-s0"})
+    assert "1 of 10 trials done" in shown(later)
+
+
+def test_damaged_checkpoint_is_told_once(table, capsys):
+    table.setup()
+    for epoch in (3, 4):
+        row = a_row(epoch, skipped_checkpoints=1)
+        table.on_trial_result(0, [], a_trial("scratch-010-s0"), row)
+    assert capsys.readouterr().out.count("its newest checkpoint was damaged") == 1
+
+
 def test_short_terminal_shows_what_runs(table):
     table.on_trial_start(0, [], a_trial("scratch-100-s0"))
     text = shown(table, room=4)
