@@ -129,6 +129,6 @@ def extra_callbacks(config: SweepConfig, name: str) -> list[tune.Callback]:
             callbacks.append(WandbLoggerCallback(project="vit-label-sweep", group=name))
     except ImportError as error:
         raise ValueError(
-            f"--log-to {error.name}: not installed; pip install 'vit-label-sweep[{error.name}]'"
+            f"--log-to {error.name}: not installed in this environment; pip install {error.name}"
         ) from error
     return callbacks
