@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -65,23 +66,53 @@ def parse(arguments: Sequence[str]) -> tuple[SweepConfig, Folder | None]:
 
 def finish(outcome: launch.Outcome, sweep: launch.Sweep, console: Console) -> int:
     """Say how it ended and what to type next; the exit code."""
-
-    def command(label: str, text: str) -> None:
-        console.print(f"{label}:\n  {text}", highlight=False, markup=False, soft_wrap=True)
-
     name, storage = sweep.manifest.name, sweep.config.storage_path
     console.print(f"\n{len(outcome.finished)} of {len(sweep.manifest.cells)} trials finished")
     for cell, error in outcome.failed.items():
         console.print(f"failed: {cell}: {error}", style="red", markup=False, soft_wrap=True)
     if outcome.finished:
         folder = shlex.quote(f"{storage.rstrip('/')}/{name}")
-        command("figures, tables and the answer", f"python -m analysis.report {folder}")
+        show_command(
+            console, "figures, tables and the answer", f"python -m analysis.report {folder}"
+        )
     if outcome.failed or outcome.unfinished:
-        where = "" if storage == SweepConfig.storage_path else f" --storage-path {storage}"
-        command("to go on where it stopped", f"{PROGRAM} --resume {shlex.quote(name)}{where}")
+        show_resume(sweep, console)
     if outcome.unfinished:
         return INTERRUPTED
     return INCOMPLETE if outcome.failed else 0
+
+
+def show_resume(sweep: launch.Sweep, console: Console) -> None:
+    """The command that goes on with the sweep, as the last line."""
+    name, storage = sweep.manifest.name, sweep.config.storage_path
+    where = "" if storage == SweepConfig.storage_path else f" --storage-path {shlex.quote(storage)}"
+    show_command(
+        console, "to go on where it stopped", f"{PROGRAM} --resume {shlex.quote(name)}{where}"
+    )
+
+
+def show_command(console: Console, label: str, command: str) -> None:
+    """What to type, on a line of its own that can be copied."""
+    console.print(f"{label}:\n  {command}", highlight=False, markup=False, soft_wrap=True)
+
+
+def prepare(arguments: list[str], console: Console) -> launch.Sweep | None:
+    """All that comes before Ray; None after ``--dry-run``. `ValueError` is the user's to mend."""
+    config, resumed = parse(arguments)
+    command = shlex.join([*PROGRAM.split(), *arguments])
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("preparing data and weights", total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        sweep = launch.lay_out(config, resumed, command, show)
+        if not config.dry_run:
+            progress.update(task, description="preprocessing images")
+            launch.build_caches(sweep, show)
+            return sweep
+    console.print(plan(sweep.manifest))
+    return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,29 +120,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     console = Console()
     try:
-        config, resumed = parse(arguments)
-        command = shlex.join([*PROGRAM.split(), *arguments])
-        with Progress(console=console, transient=True) as progress:
-            task = progress.add_task("preparing data and weights", total=None)
-
-            def show(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
-
-            sweep = launch.lay_out(config, resumed, command, show)
-            if config.dry_run:
-                progress.stop()
-                console.print(plan(sweep.manifest))
-                return 0
-            progress.update(task, description="preprocessing images")
-            launch.build_caches(sweep, show)
-        start_ray(config)
+        sweep = prepare(arguments, console)
+        if sweep is None:
+            return 0
+        start_ray(sweep.config)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted before any trial had started", file=sys.stderr)
+        return INTERRUPTED
     try:
-        return finish(launch.execute(sweep), sweep, console)
-    finally:
+        code = finish(launch.execute(sweep), sweep, console)
         ray.shutdown()
+    except KeyboardInterrupt:  # Tune took the first one and saved its state; this is a second
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ray still has to stop its processes
+        show_resume(sweep, console)
+        return INTERRUPTED
+    return code
 
 
 if __name__ == "__main__":
