@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import VisionTransformer
 
-from .protocol import IMAGE_SIZE, IMAGENET_MEAN, IMAGENET_STD, Init, Trained
+from .protocol import IMAGE_SIZE, IMAGENET_MEAN, IMAGENET_STD, WEIGHTS, Init, Trained
 from .weights import WeightsError, find_weights, load_backbone, read_weights
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -48,8 +48,8 @@ def _vit_demo() -> nn.Module:
     )
 
 
-def _torchvision_weights(name: str) -> dict[str, str]:
-    return {w.name: w.url for w in torchvision.models.get_model_weights(name)}
+def _torchvision_weights(arch: str, name: str) -> dict[str, str]:
+    return {name: torchvision.models.get_model_weights(arch)[name].url}
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -60,8 +60,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         std=IMAGENET_STD,
         head="heads.head",
         encoder="encoder",
-        weights={"IMAGENET1K_V1": _torchvision_weights("vit_b_16")["IMAGENET1K_V1"]},
-        default_weights="IMAGENET1K_V1",
+        weights=_torchvision_weights("vit_b_16", WEIGHTS),
+        default_weights=WEIGHTS,  # §4.1
     ),
     "vit_demo": Architecture(
         build=_vit_demo,

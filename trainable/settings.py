@@ -15,8 +15,6 @@ from .config import DataConfig, Precision, RunConfig
 from .galaxy10 import Selection, Survey, default_drop_labels, open_survey, select
 from .protocol import ARCHITECTURE, PROTOCOLS, Init, Split
 
-FETCHED = ("galaxy10", "mock")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
