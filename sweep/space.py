@@ -30,8 +30,9 @@ class SweepConfig(Settings):
     """Every cell of the grid runs once with each seed."""
     gpus: int = 1
     """GPUs of this machine to use; 0 trains on the CPU."""
-    gpus_per_trial: float = 1.0
-    """One GPU a trial; 0.5 lets two trials share one."""
+    gpus_per_trial: float | Literal["auto"] = 1.0
+    """One GPU a trial; 0.5 lets two trials share one. auto: a tenth for trials that train a head on
+    cached features, which then run beside the others."""
     name: str | None = None
     """Folder of the sweep under --storage-path. None: the preset and the time."""
     storage_path: str = "ray_results"
@@ -40,12 +41,17 @@ class SweepConfig(Settings):
     address: str | None = None
     """Address of a running Ray cluster (auto: the one on this machine). --gpus 0 trains on its
     CPUs, any other number takes whatever GPUs it has."""
+    wait_for_resources: bool = False
+    """On a cluster that lacks what a trial asks for, wait for a node that has it."""
     resume: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-PATH")] = None
     """Go on with a sweep; more --fractions, --inits or --seeds add trials to it."""
     replace: bool = False
     """Delete an earlier sweep of the same name first."""
     dry_run: bool = False
     """Print the plan and stop."""
+    tflops: float | None = None
+    """For --dry-run: the rate that a GPU sustains in training, in TFLOP/s (make bench prints it);
+    the plan then gives hours on 1, 4 and 16 GPUs."""
     log_to: tuple[Literal["mlflow", "wandb"], ...] = ()
     """More places to log to, beside TensorBoard; each is an extra to install."""
 
@@ -59,11 +65,13 @@ class SweepConfig(Settings):
                 raise ValueError(f"--{name}: give at least one")
         if any(not 0 <= seed < 2**32 for seed in self.seeds):
             raise ValueError(f"--seeds {self.seeds}: must be whole numbers from 0 to 2**32 - 1")
-        if self.gpus < 0 or self.gpus_per_trial <= 0:
+        if self.gpus < 0 or (self.gpus_per_trial != "auto" and self.gpus_per_trial <= 0):
             raise ValueError(
-                f"--gpus {self.gpus} --gpus-per-trial {self.gpus_per_trial:g}: "
+                f"--gpus {self.gpus} --gpus-per-trial {self.gpus_per_trial}: "
                 "must be ≥ 0 and > 0; --gpus 0 trains on the CPU"
             )
+        if self.tflops is not None and not self.tflops > 0:
+            raise ValueError(f"--tflops {self.tflops:g}: must be greater than 0")
         if self.name is not None and (not self.name or "/" in self.name or self.name[0] == "."):
             raise ValueError(f"--name {self.name!r}: must be a plain folder name")
 
