@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 
-from trainable import backbones
+from trainable import backbones, pretrain
 from trainable.pretrain import Pretraining, augment, main
 
 
@@ -24,6 +27,8 @@ def folder(tmp_path):
 def test_writes_weights_that_a_trial_can_start_from(folder, tmp_path, capsys):
     out = tmp_path / "made.safetensors"
     main(Pretraining(data=str(folder), out=out, epochs=6, batch_size=8, device="cpu"))
+    assert list(tmp_path.glob("made*")) == [out]
+    assert "epoch 6/6: training loss" in capsys.readouterr().out
     with safe_open(out, "pt") as file:
         metadata = file.metadata()
         assert file.get_tensor("class_token").dtype == torch.float16
@@ -35,6 +40,40 @@ def test_writes_weights_that_a_trial_can_start_from(folder, tmp_path, capsys):
         "vit_demo", num_classes=5, init="pretrained", weights=str(out), trained="head", seed=0
     )
     assert model.heads.head.out_features == 5
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(folder, tmp_path, monkeypatch):
+    settings = Pretraining(
+        data=str(folder), out=tmp_path / "whole.safetensors", epochs=3, batch_size=8, device="cpu"
+    )
+    main(settings)
+    torn = replace(settings, out=tmp_path / "torn.safetensors")
+    batches = iter(range(4 + 4 + 2))  # killed amid the third epoch
+
+    def interrupted(*args, **kwargs):
+        if next(batches, None) is None:
+            raise KeyboardInterrupt
+        return augment(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "augment", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            main(torn)
+    torch.rand(1)  # the global random state is another one, as in a new process
+    with pytest.raises(ValueError, match="--resume or delete"):
+        main(torn)
+    with pytest.raises(ValueError, match="seed was 0"):
+        main(replace(torn, resume=True, seed=1))
+    main(replace(torn, resume=True))
+    whole, resumed = load_file(settings.out), load_file(torn.out)
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+    assert not torn.state.exists()
+
+
+def test_resume_without_a_state_is_an_error(folder, tmp_path):
+    with pytest.raises(ValueError, match=r"no .*never\.state\.pt to resume"):
+        main(Pretraining(data=str(folder), out=tmp_path / "never.safetensors", resume=True))
 
 
 def test_augment_shifts_and_mirrors():
