@@ -214,12 +214,10 @@ def write(model: nn.Module, settings: Pretraining, facts: dict[str, str]) -> Non
 def main(settings: Pretraining) -> None:
     """Train, score on the test images, write the file."""
     spec = architecture(settings.arch)
-    if settings.resume != settings.state.exists():
-        raise ValueError(
-            f"there is no {settings.state} to resume"
-            if settings.resume
-            else f"{settings.state} is of an interrupted run: add --resume or delete it"
-        )
+    if settings.resume and not settings.state.exists():
+        raise ValueError(f"there is no {settings.state} to resume")
+    if settings.state.exists() and not settings.resume:
+        raise ValueError(f"{settings.state} is of an interrupted run: add --resume or delete it")
     if settings.data == "cifar10":
         sets = [load_cifar10(train, spec.image_size) for train in (True, False)]
     else:
