@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint requirements
+.PHONY: setup demo test test-all lint requirements
 
 setup: $(READY)
 
@@ -25,6 +25,10 @@ test: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(RUN) -m pytest
+
+test-all: test
+	$(RUN) -m pytest -m slow
+	$(RUN) tests/killing.py --kills 20
 
 lint: $(READY)
 	$(VENV)/bin/ruff check --fix .

@@ -10,6 +10,7 @@ for _key, _value in {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a GPU sees none
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are in the trial's error.txt; we print a line
     "TUNE_GLOBAL_CHECKPOINT_S": "0",  # Tune's state is saved after every event
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }.items():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+import filelock
 import torch
 from ray import tune
 
@@ -13,12 +16,20 @@ from trainable import backbones
 from trainable.preprocess import cached_images
 from trainable.settings import Experiment, prepare
 
+from . import cluster
 from .manifest import FILE, Manifest, describe, examples
 from .progress import LiveTable
 from .recovery import repair
 from .space import SweepConfig
 from .storage import Folder
-from .tuner import extra_callbacks, finished_cells, is_finished, run_experiment
+from .tuner import (
+    extra_callbacks,
+    finished_cells,
+    is_finished,
+    resources,
+    run_experiment,
+    start_ray,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -31,6 +42,8 @@ class Sweep:
     folder: Folder
     experiment: Experiment
     manifest: Manifest
+    lock: filelock.FileLock | None
+    """Held while the sweep is in hand; None for a plan, or where the store has none."""
 
 
 @dataclass(kw_only=True)
@@ -75,9 +88,10 @@ def lay_out(config: SweepConfig, resumed: Folder | None, command: str, progress:
     manifest = describe(experiment, config, name, command)
     if manifest.weights:
         _check_weights(experiment)
+    lock = None if config.dry_run else folder.hold()
     if resumed:
         earlier = Manifest.load(resumed)
-        for name in earlier.experiments:
+        for name in () if config.dry_run else earlier.experiments:
             for repaired in repair(resumed.child(name)):
                 print(repaired)
         earlier.refuse_incomparable(manifest)
@@ -86,7 +100,7 @@ def lay_out(config: SweepConfig, resumed: Folder | None, command: str, progress:
         if manifest.weights:
             earlier.weights, earlier.weights_sha256 = manifest.weights, manifest.weights_sha256
         manifest = earlier
-    return Sweep(config=config, folder=folder, experiment=experiment, manifest=manifest)
+    return Sweep(config=config, folder=folder, experiment=experiment, manifest=manifest, lock=lock)
 
 
 def _check_weights(experiment: Experiment) -> None:
@@ -106,7 +120,7 @@ def _check_weights(experiment: Experiment) -> None:
 def build_caches(sweep: Sweep, progress: Progress) -> None:
     """Preprocess the images for this machine's trials, once for each transform."""
     if sweep.config.address:
-        return  # each node of a cluster builds its own, under a lock
+        return  # each node of a cluster builds its own
     experiment = sweep.experiment
     for transform in sorted({cell["run"]["transform"] for cell in sweep.manifest.cells}):
         cached_images(
@@ -116,6 +130,30 @@ def build_caches(sweep: Sweep, progress: Progress) -> None:
             cache_dir=experiment.data.cache_dir,
             progress=progress,
         )
+
+
+def start(sweep: Sweep, say: Callable[[str], None]) -> None:
+    """Start Ray, or join the cluster, and see that it can run the trials.
+
+    Raises
+    ------
+    ValueError
+        It cannot; the message says what it has and what is asked, or which node lacks what.
+    """
+    config, manifest = sweep.config, sweep.manifest
+    start_ray(config)
+    runs = [cell["run"] for cell in manifest.cells]
+    needs = _distinct(resources(config, run) for run in runs)
+    where = config.address or "this machine"
+    cluster.require(needs, where, wait=config.wait_for_resources, say=say)
+    if config.address:
+        kinds = _distinct(run | {"fraction": 1.0, "seed": 0} for run in runs)
+        cluster.check(needs, kinds, manifest.weights_sha256, Folder(config.storage_path))
+        cluster.prepare(needs, kinds)
+
+
+def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({json.dumps(value, sort_keys=True): value for value in values}.values())
 
 
 def execute(sweep: Sweep) -> Outcome:

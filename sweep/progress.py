@@ -100,6 +100,18 @@ class LiveTable(tune.Callback):
         """A trial failed; the others go on."""
         self.state[trial.config["cell"]] = "failed"
 
+    def on_trial_recover(self, iteration, trials, trial, **info) -> None:
+        """A trial's worker was lost, or it failed; it goes on from its last checkpoint."""
+        self.state[trial.config["cell"]] = "waiting"
+        if self.console:
+            epoch = self.rows.get(trial.config["cell"], {"epoch": 0})["epoch"]
+            self.console.print(
+                f"{trial.config['cell']}: failed after epoch {epoch:.0f}, or lost its node; taken "
+                f"up again from its last checkpoint ({trial.num_failures} of {trial.max_failures} "
+                "times)",
+                soft_wrap=True,
+            )
+
     def on_experiment_end(self, trials, **info) -> None:
         """All trials ended."""
         self.close()

@@ -14,6 +14,7 @@ then ``python -m analysis.report ray_results/NAME`` draws the figures and gives 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import shlex
 import signal
 import sys
@@ -29,7 +30,6 @@ from .manifest import Manifest
 from .plan import plan
 from .space import PRESETS, Preset, SweepConfig
 from .storage import Folder
-from .tuner import start_ray
 
 PROGRAM = "python -m sweep.run"
 USER_ERROR, INCOMPLETE, INTERRUPTED = 2, 1, 130  # 130: what a shell reports after SIGINT
@@ -70,6 +70,8 @@ def finish(outcome: launch.Outcome, sweep: launch.Sweep, console: Console) -> in
     console.print(f"\n{len(outcome.finished)} of {len(sweep.manifest.cells)} trials finished")
     for cell, error in outcome.failed.items():
         console.print(f"failed: {cell}: {error}", style="red", markup=False, soft_wrap=True)
+    if outcome.failed:
+        console.print("each failed trial's folder has the traceback in its error.txt")
     if outcome.finished:
         folder = shlex.quote(f"{storage.rstrip('/')}/{name}")
         show_command(
@@ -123,7 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sweep = prepare(arguments, console)
         if sweep is None:
             return 0
-        start_ray(sweep.config)
+        launch.start(sweep, lambda message: console.print(message, soft_wrap=True))
+        # what a batch system or a container sends is as good as Ctrl-C
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
@@ -137,6 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ray still has to stop its processes
         show_resume(sweep, console)
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: no space left for {sweep.folder}: {error}", file=sys.stderr)
+        show_resume(sweep, console)
+        return INCOMPLETE
     return code
 
 

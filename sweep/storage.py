@@ -6,6 +6,7 @@ import posixpath
 import uuid
 from pathlib import Path
 
+import filelock
 from pyarrow import fs
 
 
@@ -51,6 +52,32 @@ class Folder:
             file.write(contents)
         self.filesystem.move(unfinished, target)
 
-    def delete(self) -> None:
-        """Remove the folder and all in it."""
-        self.filesystem.delete_dir(self.path)
+    def delete(self, name: str = "") -> None:
+        """Remove a file of the folder, or the folder and all in it."""
+        if name:
+            self.filesystem.delete_file(posixpath.join(self.path, name))
+        else:
+            self.filesystem.delete_dir(self.path)
+
+    def hold(self) -> filelock.FileLock | None:
+        """Keep other processes off the folder for as long as the lock returned exists.
+
+        A lock dies with its process, however that ends. Remote folders have none.
+
+        Raises
+        ------
+        ValueError
+            Another process holds it.
+        """
+        if not self.is_local:
+            return None
+        path = Path(self.location)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise ValueError(
+                f"another process is at work on {path}: wait for its end, or choose another --name"
+            ) from None
+        return lock

@@ -16,15 +16,14 @@ from .space import SweepConfig
 from .stopper import EarlyStopper
 from .storage import Folder
 
+MAX_FAILURES = 3
+"""Times that a trial is taken up again, from its last checkpoint, after its worker was lost."""
+SMALL_SHARE = 0.1
+"""Of a GPU, with ``--gpus-per-trial auto``, for a trial that trains a head on cached features."""
+
 
 def start_ray(config: SweepConfig) -> None:
-    """Start Ray on this machine, or join the cluster of ``--address``.
-
-    Raises
-    ------
-    ValueError
-        The cluster cannot give a trial what it asks for, or does not answer.
-    """
+    """Start Ray on this machine, or join the cluster of ``--address``; else `ValueError`."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.address is None:
         # "local": never an old cluster whose address a killed run left behind
@@ -34,19 +33,17 @@ def start_ray(config: SweepConfig) -> None:
         ray.init(address=config.address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ValueError(f"no Ray cluster at --address {config.address}: {error}") from error
-    needed = resources(config)
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(n.get(k.upper(), 0) >= v for k, v in needed.items()) for n in nodes):
-        has = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
-        raise ValueError(
-            f"a trial asks for {needed}, and no node of {config.address} has that ({has}). "
-            "Use --gpus 0 to train on CPUs, or add a node with a GPU."
-        )
 
 
-def resources(config: SweepConfig) -> dict[str, float]:
-    """What one trial asks Ray for."""
-    return {"cpu": 1, "gpu": config.gpus_per_trial} if config.gpus else {"cpu": 1}
+def resources(config: SweepConfig, run: dict[str, Any]) -> dict[str, float]:
+    """What a trial asks Ray for; `run` is its ``RunConfig.to_dict()``."""
+    if not config.gpus:
+        return {"cpu": 1}
+    share = config.gpus_per_trial
+    if share == "auto":
+        on_features = run["trained"] == "head" and run.get("cache_features", True)
+        share = SMALL_SHARE if on_features else 1.0
+    return {"cpu": 1, "gpu": share}
 
 
 def run_experiment(
@@ -65,7 +62,7 @@ def run_experiment(
     runs
         Cell id → ``RunConfig.to_dict()``.
     """
-    trainable = tune.with_resources(Trial, resources(config))
+    trainable = tune.with_resources(Trial, lambda trial: resources(config, trial["run"]))
     path = str(folder.child(name))
     if tune.Tuner.can_restore(path):
         tuner = tune.Tuner.restore(path, trainable, resume_errored=True)
@@ -90,6 +87,7 @@ def run_experiment(
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_frequency=1, checkpoint_at_end=True, num_to_keep=2
                 ),
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 callbacks=[*callbacks, KeepState(folder.child(name))],
                 verbose=0,
             ),

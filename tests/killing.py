@@ -2,13 +2,13 @@
 
     python tests/killing.py --kills 20
 
-Every second SIGKILL hits the driver alone, the others its whole process group, each at a random
-moment after the trials have begun. Prints what was found and exits with 1 if anything differs.
+Each time at a random moment after the trials have begun, and in turn: SIGKILL to the whole process
+group, SIGKILL to the driver alone, Ctrl-C twice. Prints what was found and exits with 1 if anything
+differs.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -16,22 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
 from surveys import ROOT, write_survey
+from sweeps import SAME, expected_rows, manifest
 
-SAME = [
-    "trial",
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "val_macro_f1",
-]
+COLUMNS = ["trial", "epoch", *SAME]
+RESUME = "  python -m sweep.run --resume killed"
 FLAGS = ["--preset", "demo", "--fractions", "0.5", "1", "--learning-rate", "0.001"]
 
 
@@ -59,16 +54,35 @@ def start(storage: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def kill(process: subprocess.Popen[str], moment: float, whole_group: bool) -> bool:
-    """SIGKILL some time after the first epoch; False if the sweep ended before."""
+def kill_group(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def interrupt_twice(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+
+
+WAYS: dict[Callable[[subprocess.Popen[str]], None], int] = {  # and the exit code of each
+    kill_group: -signal.SIGKILL,
+    subprocess.Popen.kill: -signal.SIGKILL,
+    interrupt_twice: 130,
+}
+
+
+def kill(process: subprocess.Popen[str], moment: float, way: Callable) -> bool:
+    """End a sweep some time after its first epoch; False if it had ended by itself."""
     with process:
         if not any("epoch " in line for line in process.stdout):
             return False
         time.sleep(moment)
         if process.poll() is None:
-            target = os.killpg if whole_group else os.kill
-            target(process.pid, signal.SIGKILL)
-    return process.returncode == -signal.SIGKILL
+            way(process)
+        output = process.stdout.read()
+    if process.returncode == 130 and not output.splitlines()[-1].startswith(RESUME):
+        raise RuntimeError(f"the last line is not the command that resumes:\n{output}")
+    return process.returncode == WAYS[way]
 
 
 def finish(storage: Path, *flags: str) -> str:
@@ -86,21 +100,13 @@ def epochs(sweep: Path) -> pd.DataFrame:
     results = read(sweep)
     if list(results.trials["status"]) != ["complete"] * len(results.trials):
         raise RuntimeError(f"not complete: {results.trials[['trial', 'status', 'error']]}")
-    return results.epochs[SAME]
+    return results.epochs[COLUMNS]
 
 
 def undisturbed(sweep: Path) -> pd.DataFrame:
     """The same trials, each in one go."""
-    from trainable.config import RunConfig
-    from trainable.engine import Run
-
-    parts = []
-    for cell in json.loads((sweep / "sweep.json").read_text())["cells"]:
-        run = Run(RunConfig.from_dict(cell["run"]))
-        while not run.finished:
-            run.step_epoch()
-        parts.append(pd.DataFrame(run.history).assign(trial=cell["id"])[SAME])
-    return pd.concat(parts)
+    cells = manifest(sweep.parent, sweep.name)["cells"]
+    return pd.concat([expected_rows(c["run"]).assign(trial=c["id"])[COLUMNS] for c in cells])
 
 
 def repeated(sweep: Path) -> int:
@@ -115,8 +121,8 @@ def compare(settings: Killing, folder: Path, data: Path) -> dict[str, object]:
     flags = [*FLAGS, "--data", str(data), "--max-epochs", str(settings.max_epochs)]
     killed, attempt = 0, ["--name", "killed", *flags]
     while killed < settings.kills:
-        hit = kill(start(folder, *attempt), random.uniform(0, settings.within), killed % 2 == 0)
-        if not hit:
+        way = list(WAYS)[killed % len(WAYS)]
+        if not kill(start(folder, *attempt), random.uniform(0, settings.within), way):
             break
         killed += 1
         print(f"kill {killed} of {settings.kills}", flush=True)

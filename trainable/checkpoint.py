@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from .engine import Run
 from .record import device_name, git_commit, versions
 
 
+RESERVE = 16_000_000  # bytes left free on a disk, for the small files of a sweep
+
+
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be read."""
+    """A checkpoint that cannot be read or written."""
 
 
 def record(run: Run) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def record(run: Run) -> dict[str, Any]:
 
 
 def save(run: Run, folder: Path, provenance: dict[str, Any]) -> None:
-    """Write the checkpoint; each file appears whole or not at all."""
+    """Write the checkpoint; each file appears whole or not at all, or `CheckpointError`."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "record.json", lambda p: p.write_text(json.dumps(provenance, indent=1)))
     _write(folder / "epochs.json", lambda p: p.write_text(json.dumps(run.history)))
@@ -53,6 +57,17 @@ def save(run: Run, folder: Path, provenance: dict[str, Any]) -> None:
     if run.best:  # its weights are in their own file
         state["best"] = {k: v for k, v in run.best.items() if k != "weights"}
     _write(folder / "state.pt", lambda p: torch.save(state, p))  # last: it completes
+
+
+def require_room(source: Path, target: Path) -> None:
+    """`CheckpointError` where the disk of `target` has no room for the files of `source`."""
+    needed = sum(path.stat().st_size for path in source.iterdir())
+    if (free := shutil.disk_usage(target).free) < needed + RESERVE:
+        raise CheckpointError(
+            f"no space for a checkpoint in {target}: {needed / 1e6:.1f} MB are needed and "
+            f"{RESERVE / 1e6:.0f} MB kept free, {free / 1e6:.1f} MB are there. The last "
+            "checkpoint is intact: make room, then resume"
+        )
 
 
 def load(run: Run, folder: Path) -> None:
@@ -119,5 +134,13 @@ def _compact(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def _write(path: Path, write) -> None:
     unfinished = path.with_name(f"{path.name}.tmp")
-    write(unfinished)
-    os.replace(unfinished, path)
+    try:
+        write(unfinished)
+        os.replace(unfinished, path)
+    except Exception as error:  # torch and safetensors raise their own kinds on a full disk
+        unfinished.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} could not be written ({error}); its disk has "
+            f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB free. The file before it is "
+            "intact: make room, then resume"
+        ) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pyarrow.fs import LocalFileSystem
 from ray import tune
 
 from . import checkpoint
@@ -35,8 +36,11 @@ class Trial(tune.Trainable):
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write the run's state to Ray's folder."""
+        """Write the run's state to Ray's folder, if there is room where Ray will copy it."""
         checkpoint.save(self.run, Path(checkpoint_dir), self.provenance)
+        kept = getattr(self, "_storage", None)  # Ray's, which tells it in no other way
+        if kept and isinstance(kept.storage_filesystem, LocalFileSystem):
+            checkpoint.require_room(Path(checkpoint_dir), Path(kept.trial_fs_path))
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Go on from Ray's folder, or from the one before where that is torn or gone."""

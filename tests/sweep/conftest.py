@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from surveys import ROOT
+from sweeps import SECRET
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,7 @@ def sweep_run(command):
         return subprocess.run(
             command(storage, *flags, **files),
             cwd=ROOT,
-            env=os.environ | {"COLUMNS": "200"},
+            env=os.environ | {"COLUMNS": "200", "WANDB_API_KEY": SECRET},
             capture_output=True,
             text=True,
             timeout=240,

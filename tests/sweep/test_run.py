@@ -5,42 +5,24 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from surveys import ROOT
+from sweeps import SAME, SECRET, expected_rows, manifest, rows_of
 
+from analysis import report
+from analysis.results import read
 from sweep.run import main
-from trainable.config import RunConfig
-from trainable.engine import Run
+from sweep.storage import Folder
 from trainable.record import versions
 
 CELLS = {"scratch-100-s0", "scratch-050-s0", "pretrained-100-s0", "pretrained-050-s0"}
-SAME = ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "min_loss", "counter"]
-
-
-def rows_of(folder) -> pd.DataFrame:
-    """A trial's epochs as Tune wrote them."""
-    return pd.read_json(folder / "result.json", lines=True, precise_float=True)
-
-
-def expected_rows(config: dict) -> pd.DataFrame:
-    """The same trial without Ray and without interruption."""
-    run = Run(RunConfig.from_dict(config))
-    while not run.finished:
-        run.step_epoch()
-    return pd.DataFrame(run.history)
-
-
-def manifest(storage, name="small") -> dict:
-    return json.loads((storage / name / "sweep.json").read_text())
 
 
 def test_every_cell_of_the_grid_ran_to_its_end(finished):
@@ -87,6 +69,14 @@ def test_each_trial_has_its_record_predictions_and_tensorboard(finished):
         assert load_file(checkpoints[-1] / "best.safetensors")
 
 
+def test_no_secret_of_the_environment_is_written_down(finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    assert report.main([str(finished[0] / "small"), "--out", str(tmp_path)]) == 0
+    written = [p for folder in (finished[0], tmp_path) for p in folder.rglob("*") if p.is_file()]
+    assert len(written) > 40
+    assert [path for path in written if SECRET.encode() in path.read_bytes()] == []
+
+
 def test_terminal_has_no_spam(finished):
     _, process = finished
     lines = [line for line in process.stdout.splitlines() if line.strip()]
@@ -115,7 +105,12 @@ def wait_for(process, text: str) -> None:
     raise AssertionError(f"the sweep ended without {text!r}")
 
 
-def test_interrupted_sweep_goes_on_to_the_same_result(command, tmp_path):
+def tear(path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_interrupted_and_damaged_sweep_goes_on_to_the_same_result(command, tmp_path):
+    """SIGTERM here, as a batch system sends it; Ctrl-C is in test_killed.py."""
     flags = ("--inits", "scratch", "--fractions", 1, "--max-epochs", 60, "--name", "cut")
     with subprocess.Popen(
         command(tmp_path, *flags),
@@ -125,21 +120,38 @@ def test_interrupted_sweep_goes_on_to_the_same_result(command, tmp_path):
         text=True,
         start_new_session=True,
     ) as process:
-        wait_for(process, "epoch 2")
-        process.send_signal(signal.SIGINT)
+        wait_for(process, "epoch 3")
+        process.terminate()
         last_line = process.stdout.read().splitlines()[-1].strip()
     assert process.returncode == 130
     assert last_line == f"python -m sweep.run --resume cut --storage-path {tmp_path}"
 
+    (cell,) = manifest(tmp_path, "cut")["cells"]
+    trial = tmp_path / "cut" / "run-0" / cell["id"]
+    tear(max(trial.glob("checkpoint_*")) / "state.pt")
+    tear(trial / "result.json")
     again = subprocess.run(
         [sys.executable, *shlex.split(last_line)[1:]], cwd=ROOT, capture_output=True, text=True
     )
     assert again.returncode == 0, again.stderr
-    (cell,) = manifest(tmp_path, "cut")["cells"]
-    rows = rows_of(tmp_path / "cut" / "run-0" / cell["id"])
-    rows = rows.drop_duplicates("epoch", keep="last")
-    expected = expected_rows(cell["run"])
+    assert "its newest checkpoint was damaged; went on from the one before" in again.stdout
+    rows, expected = read(tmp_path / "cut").epochs, expected_rows(cell["run"])
     assert rows[SAME].to_numpy().tolist() == expected[SAME].to_numpy().tolist()
+
+
+def test_two_sweeps_at_once_share_the_data_and_its_cache(command, tmp_path):
+    environment = os.environ | {"SWEEP_CACHE_DIR": str(tmp_path / "cache")}
+    flags = ("--inits", "pretrained", "--fractions", 1, "--max-epochs", 2)
+    both = [
+        subprocess.Popen(command(tmp_path, *flags, "--name", name), cwd=ROOT, env=environment)
+        for name in ("one", "other")
+    ]
+    assert [process.wait() for process in both] == [0, 0]
+    one, other = (read(tmp_path / name).epochs[SAME] for name in ("one", "other"))
+    assert len(one) == 2
+    assert one.equals(other)
+    assert len(list((tmp_path / "cache").glob("images/*.npy"))) == 1
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
 def test_a_trial_that_fails_does_not_stop_the_others(sweep_run, weights_path, tmp_path):
@@ -207,6 +219,12 @@ class TestRefused:
         storage, _ = finished
         message = refused(capsys, "--preset", "demo", "--storage-path", storage, "--name", "small")
         assert "--resume small" in message
+
+    @pytest.mark.parametrize("how", [("--name", "busy"), ("--name", "busy", "--replace")])
+    def test_name_that_another_process_is_at_work_on(self, capsys, flags, tmp_path, how):
+        lock = Folder(tmp_path / "busy").hold()
+        assert "another process is at work" in refused(capsys, *flags, *how)
+        lock.release()
 
     @pytest.mark.parametrize(
         ("change", "message"),

@@ -1,8 +1,10 @@
 """The Trainable's own duties; whole sweeps are in tests/sweep."""
 
+import pathlib
 import shutil
 
 import pytest
+import torch
 
 from trainable.checkpoint import CheckpointError
 from trainable.trial import Trial
@@ -33,6 +35,28 @@ def test_goes_on_with_the_next_epoch(trial, checkpoints):
     assert row["val_loss"] == rows[3]["val_loss"]
     assert row["done"]
     assert row["skipped_checkpoints"] == 0
+
+
+class Bomb:
+    """Leaves a file behind wherever it is unpickled with its code."""
+
+    def __init__(self, crater):
+        self.crater = crater
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.crater,)
+
+
+def test_pickle_bomb_is_refused_and_not_executed(trial, checkpoints, tmp_path):
+    folder, rows = checkpoints
+    newest = folder / "checkpoint_000002"
+    torch.save(Bomb(tmp_path / "crater"), newest / "state.pt")
+    restored = trial()
+    restored.load_checkpoint(str(newest))
+    assert restored.train()["val_loss"] == rows[2]["val_loss"]  # from the one before
+    assert not (tmp_path / "crater").exists()
+    torch.load(newest / "state.pt", weights_only=False)
+    assert (tmp_path / "crater").exists()  # it is one
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty folder", "folder gone"])

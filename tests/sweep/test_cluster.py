@@ -1,0 +1,150 @@
+"""A sweep on a real Ray cluster of two nodes, one of which is lost."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from surveys import ROOT
+from sweeps import SAME, expected_rows, manifest, rows_of
+
+from analysis.results import read
+
+ENVIRONMENT = os.environ | {"RAY_AUTH_MODE": "disabled", "COLUMNS": "200"}
+RAY = [str(Path(sys.executable).with_name("ray")), "start", "--disable-usage-stats", "--block"]
+EPOCHS = 80  # enough for a node to be lost in the middle
+
+
+class Cluster:
+    """Raylets on this machine, each in a process group of its own."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.nodes: list[subprocess.Popen] = []
+        port = self.address.split(":")[1]
+        self.add("--head", "--port", port, "--num-cpus", "0", "--include-dashboard=false")
+
+    def add(self, *flags: str) -> subprocess.Popen:
+        node = subprocess.Popen(
+            [*RAY, "--node-ip-address=127.0.0.1", *flags],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.nodes.append(node)
+        assert any("Ray runtime started" in line for line in node.stdout)
+        return node
+
+    def add_worker(self) -> subprocess.Popen:
+        return self.add("--address", self.address, "--num-cpus", "1")
+
+    def lose(self, node: subprocess.Popen) -> None:
+        os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+
+    def close(self) -> None:
+        for node in reversed(self.nodes):
+            if node.poll() is None:
+                self.lose(node)
+            node.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    made = Cluster()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def sweep(cluster, command):
+    """Start a sweep on the cluster; its process."""
+
+    def start(storage, *flags, cwd=ROOT, **files) -> subprocess.Popen:
+        return subprocess.Popen(
+            command(storage, "--address", cluster.address, *flags, **files),
+            cwd=cwd,
+            env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def nodes_with_trials(cluster: Cluster, experiment: Path) -> set[int]:
+    """Index of each node that runs a trial: the trial's process descends from the node's."""
+    pids = {int(rows_of(folder)["pid"].iloc[-1]) for folder in experiment.glob("*-s?")}
+    return {
+        index
+        for index, node in enumerate(cluster.nodes)
+        for child in psutil.Process(node.pid).children(recursive=True)
+        if child.pid in pids
+    }
+
+
+def wait_for(process, text: str) -> str:
+    for line in process.stdout:
+        if text in line:
+            return line
+    raise AssertionError(f"ended without {text!r}: {process.stderr.read()}")
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_cluster_without_what_a_trial_asks_for(sweep, tmp_path, gpus):
+    with sweep(tmp_path, "--fractions", 1, "--gpus", gpus) as process:
+        _, message = process.communicate()
+    assert process.returncode == 2
+    assert f"a trial asks for 1 CPU, {gpus} GPU" in message
+    assert re.search(r"node [\d.]+ \(\w{8}\)", message)
+    assert ": 0 CPU, 0 GPU" in message
+    assert "--wait-for-resources" in message
+
+
+def test_trials_of_a_lost_node_go_on_elsewhere(cluster, sweep, tmp_path):
+    flags = ("--fractions", 1, "--inits", "scratch", "--seeds", 0, 1, "--learning-rate", 1e-4)
+    with sweep(
+        tmp_path, *flags, "--max-epochs", EPOCHS, "--name", "lost", "--wait-for-resources"
+    ) as process:
+        assert "waiting for one to join" in wait_for(process, "no node of")
+        cluster.add_worker(), cluster.add_worker()
+        wait_for(process, "scratch-100-s0  epoch 5 ")
+        wait_for(process, "scratch-100-s1  epoch")
+        assert nodes_with_trials(cluster, tmp_path / "lost" / "run-0") == {1, 2}
+        cluster.lose(cluster.nodes[2])
+        wait_for(process, "taken up again from its last checkpoint")
+        rest, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "2 of 2 trials finished" in rest
+    found = read(tmp_path / "lost")
+    assert found.trials["status"].tolist() == ["complete"] * 2
+    for cell in manifest(tmp_path, "lost")["cells"]:
+        rows = found.epochs[found.epochs["trial"] == cell["id"]]
+        expected = expected_rows(cell["run"])
+        assert rows[SAME].to_numpy().tolist() == expected[SAME].to_numpy().tolist()
+
+
+def test_data_that_a_node_cannot_see(cluster, sweep, survey_path, tmp_path):
+    """A path below ``/proc/self/cwd`` is another one in every process."""
+    with sweep(
+        tmp_path,
+        *("--fractions", 1, "--name", "unseen"),
+        cwd=survey_path.parent,
+        data=f"/proc/self/cwd/{survey_path.name}",
+    ) as process:
+        _, message = process.communicate()
+    assert process.returncode == 2
+    assert "not every node can run the trials" in message
+    assert f"/proc/self/cwd/{survey_path.name} does not exist" in message
+    assert re.search(r"node [\d.]+ \(\w{8}\)", message)
+    assert "Traceback" not in message
+    assert not (tmp_path / "unseen").exists()
