@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import VisionTransformer
 
+from .config import RunConfig
 from .protocol import IMAGE_SIZE, IMAGENET_MEAN, IMAGENET_STD, WEIGHTS, Init, Trained
 from .weights import WeightsError, find_weights, load_backbone, read_weights
 
@@ -109,6 +110,18 @@ def build(
     return model
 
 
+def build_for(config: RunConfig, num_classes: int) -> nn.Module:
+    """The model of a run."""
+    return build(
+        config.arch,
+        num_classes=num_classes,
+        init=config.init,
+        weights=config.weights,
+        trained=config.trained,
+        seed=config.seed,
+    )
+
+
 def replace_head(model: nn.Module, head: str, num_classes: int) -> None:
     """Give `model` a fresh last layer."""
     parent, _, name = head.rpartition(".")
@@ -132,6 +145,32 @@ def set_training(module: nn.Module, default: bool = True) -> None:
     module.training = any(p.requires_grad for p in parameters) if parameters else default
     for child in module.children():
         set_training(child, module.training)
+
+
+RANDOM = (nn.modules.dropout._DropoutNd, torchvision.ops.StochasticDepth)
+
+
+def draws_random_numbers(model: nn.Module) -> bool:
+    """Whether a forward pass, with the modes that `set_training` gives, depends on chance."""
+    return any(m.training and m.p > 0 for m in model.modules() if isinstance(m, RANDOM))
+
+
+class Head(nn.Module):
+    """The last ``Linear`` alone, under the name that it has in the whole model."""
+
+    def __init__(self, name: str, linear: nn.Linear) -> None:
+        super().__init__()
+        *path, last = name.split(".")
+        parent: nn.Module = self
+        for part in path:
+            parent.add_module(part, nn.Module())
+            parent = parent.get_submodule(part)
+        parent.add_module(last, linear)
+        self.name = name
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (B, C) of `features` (B, D)."""
+        return self.get_submodule(self.name)(features)
 
 
 def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,14 +1,21 @@
-"""The node's cache folder, and checksums that need not be computed twice."""
+"""The node's cache folder: arrays made once, and checksums that need not be computed twice."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import filelock
+import numpy as np
 import platformdirs
+
+LOG = logging.getLogger(__name__)
 
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
@@ -46,3 +53,79 @@ def known_checksum(path: Path) -> str:
 def _stamp(path: Path, sha256: str) -> dict[str, int | str]:
     stat = path.stat()
     return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256}
+
+
+def cached_array(
+    folder: Path,
+    key: Mapping[str, Any],
+    *,
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+    blocks: Callable[[], Iterable[np.ndarray]],
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """A read-only memory map of an array that is made once for each `key`.
+
+    Whoever comes first makes it, under a lock; others wait, then map the same file. It appears
+    whole or not at all, and a file that does not have `shape` and `dtype` is made again.
+
+    Parameters
+    ----------
+    folder
+        Where the file goes, named by a digest of `key`.
+    key
+        Everything that the contents depend on, as JSON takes it.
+    blocks
+        Called to make the array: parts of it in their order along the first axis.
+    progress
+        Called with (rows done, rows in all) while it is made.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
+    target = folder / f"{digest}.npy"
+    if (found := _open(target, shape, dtype)) is not None:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(f"{target}.lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except filelock.Timeout:
+        LOG.warning("waiting for another process that is making %s", target)
+        held = lock.acquire()
+    with held:
+        if _open(target, shape, dtype) is None:
+            _write_array(target, shape, dtype, blocks(), progress)
+    found = _open(target, shape, dtype)
+    assert found is not None, f"{target}: the blocks do not make up {shape} {dtype.__name__}"
+    return found
+
+
+def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray | None:
+    """The array as a memory map; None where there is none of that shape and type."""
+    try:
+        array = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError) as error:
+        LOG.warning("%s is torn and is made again: %s", path, error)
+        return None
+    return array if (array.shape, array.dtype) == (shape, np.dtype(dtype)) else None
+
+
+def _write_array(target: Path, shape, dtype, blocks, progress) -> None:
+    """Write to the side, then rename. Not through a map: a full disk would kill the process."""
+    unfinished = target.with_suffix(".tmp")  # the lock is held; one that a kill left is overwritten
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "shape": shape}
+    try:
+        with unfinished.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header | {"fortran_order": False})
+            done = 0
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, dtype))
+                done += len(block)
+                if progress:
+                    progress(done, shape[0])
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -50,6 +50,8 @@ class RunConfig:
     max_epochs: int
     stopping: Stopping
     precision: Precision = "fp32"
+    cache_features: bool = True
+    """Train a head alone on features of its backbone that are computed once; same losses."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:

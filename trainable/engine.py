@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from . import backbones
-from .batches import Images, predict
+from .batches import Rows, image_rows, predict
 from .config import DataConfig, RunConfig
 from .early_stopping import EarlyStopping
+from .features import cached_features, fresh_head
 from .galaxy10 import DataError, Survey, open_survey, select
 from .metrics import scores
-from .preprocess import cached_images, normalise
+from .preprocess import cached_images
 from .splits import partition
 
 Progress = Callable[[int, int], None]
@@ -44,7 +46,7 @@ class Run:
     progress
         Called with (batches done, batches in all) within an epoch.
     preparing
-        Called with (images done, images in all) while the image cache is built.
+        Called with (images done, images in all) while a cache of images or features is made.
 
     Attributes
     ----------
@@ -67,15 +69,7 @@ class Run:
     ) -> None:
         self.config, self.device, self.progress = config, torch.device(device), progress
         data = config.data
-        self.spec = backbones.architecture(config.arch)
         survey = open_as_planned(data)
-        images = cached_images(
-            survey,
-            transform=config.transform,
-            size=self.spec.image_size,
-            cache_dir=data.cache_dir,
-            progress=preparing,
-        )
         self.selection = select(survey, data.drop_labels)
         self.partition = partition(
             survey,
@@ -85,15 +79,7 @@ class Run:
             seed=data.split_seed,
             validation_fraction=data.validation_fraction,
         )
-        self.images = Images(images, self.device)
-        self.model = backbones.build(
-            config.arch,
-            num_classes=len(self.selection.class_names),
-            init=config.init,
-            weights=config.weights,
-            trained=config.trained,
-            seed=config.seed,
-        ).to(self.device)
+        self.model, self.inputs = self._model_and_inputs(survey, preparing)
         self.optimiser = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad],
             lr=config.learning_rate,
@@ -102,6 +88,27 @@ class Run:
         )
         self.stopping = EarlyStopping(config.stopping)
         self.epoch, self.history, self.best = 0, [], None
+
+    def _model_and_inputs(
+        self, survey: Survey, preparing: Progress | None
+    ) -> tuple[nn.Module, Rows]:
+        """The whole model and the images, or the head alone and the features of the images."""
+        config, spec = self.config, backbones.architecture(self.config.arch)
+        num_classes = len(self.selection.class_names)
+        if config.cache_features and config.trained == "head":
+            head = fresh_head(config, num_classes)
+            if head is not None:
+                features = cached_features(survey, config, device=self.device, progress=preparing)
+                return head.to(self.device), Rows(features, self.device)
+        images = cached_images(
+            survey,
+            transform=config.transform,
+            size=spec.image_size,
+            cache_dir=config.data.cache_dir,
+            progress=preparing,
+        )
+        model = backbones.build_for(config, num_classes)
+        return model.to(self.device), image_rows(images, spec, self.device)
 
     @property
     def finished(self) -> bool:
@@ -121,9 +128,7 @@ class Run:
         train_seconds = time.perf_counter() - start
         logits = predict(
             self.model,
-            self.images,
-            self.spec,
-            device=self.device,
+            self.inputs,
             rows=torch.from_numpy(self.partition.validation),
             autocast=self.config.precision == "bf16",
         )
@@ -165,32 +170,31 @@ class Run:
         generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, self.epoch + 1))
         torch.manual_seed(generator.initial_seed())  # dropout, where an architecture has it
         order = torch.randperm(len(rows), generator=generator)
-        batches = order.split(self.config.batch_size)
-        rows, labels = torch.from_numpy(rows), torch.from_numpy(labels).to(self.device)
-        losses = torch.zeros(len(batches), device=self.device)  # sums over each batch
+        size = self.config.batch_size
+        targets = torch.from_numpy(labels)[order].to(self.device).split(size)
+        inputs = self.inputs.batches(torch.from_numpy(rows)[order], size)
+        losses = torch.zeros(len(targets), device=self.device)  # sums over each batch
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         backbones.set_training(self.model)
-        for step, batch in enumerate(batches):
-            target = labels[batch.to(self.device)]  # (B,)
-            inputs = normalise(self.images[rows[batch]], self.spec.mean, self.spec.std)
+        for step, (batch, target) in enumerate(zip(inputs, targets, strict=True)):
             with torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
             ):
-                logits = self.model(inputs)  # (B, C)
+                logits = self.model(batch)  # (B, C)
             loss = functional.cross_entropy(logits.float(), target)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self.optimiser.step()
-            losses[step] = loss.detach() * len(batch)
+            losses[step] = loss.detach() * len(target)
             correct += (logits.detach().argmax(1) == target).sum()
             if self.progress:
-                self.progress(step + 1, len(batches))
+                self.progress(step + 1, len(targets))
         losses = losses.double().cpu()
         if not losses.isfinite().all():
             step = int((~losses.isfinite()).nonzero()[0]) + 1
             raise NonFiniteLossError(
                 f"training loss is {losses[step - 1]:g} at epoch {self.epoch + 1}, step {step} of "
-                f"{len(batches)}; try a lower --learning-rate or --precision fp32"
+                f"{len(losses)}; try a lower --learning-rate or --precision fp32"
             )
         return losses.sum().item() / len(rows), correct.item() / len(rows)
 

@@ -7,13 +7,8 @@ would have been given. Scaling to 0–1 and normalising happen on the device.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
-import filelock
 import numpy as np
 import PIL
 import torch
@@ -21,7 +16,7 @@ import torchvision
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from .cache import cache_root
+from .cache import cache_root, cached_array
 from .galaxy10 import Survey
 from .protocol import Transform
 
@@ -62,44 +57,32 @@ def cached_images(
     numpy.memmap
         Shape (N, size, size, 3), uint8, in the order of the survey.
     """
-    key = {
+    prepare = transform_images(transform, size)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(survey.labels), BLOCK):
+            images = survey.read_images(range(start, min(start + BLOCK, len(survey.labels))))
+            yield np.stack([np.asarray(prepare(Image.fromarray(image))) for image in images])
+
+    return cached_array(
+        cache_root(cache_dir) / "images",
+        image_key(survey, transform=transform, size=size),
+        shape=(len(survey.labels), size, size, 3),
+        dtype=np.uint8,
+        blocks=blocks,
+        progress=progress,
+    )
+
+
+def image_key(survey: Survey, *, transform: Transform, size: int) -> dict[str, str | int]:
+    """What a preprocessed image depends on."""
+    return {
         "sha256": survey.sha256,
         "transform": transform,
         "size": size,
         "torchvision": torchvision.__version__,
         "pillow": PIL.__version__,
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
-    folder = cache_root(cache_dir) / "images"
-    target = folder / f"{digest}.npy"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(f"{target}.lock"):
-            if not target.exists():
-                _build(target, survey, transform_images(transform, size), progress)
-    return np.load(target, mmap_mode="r")
-
-
-def _build(target: Path, survey: Survey, transform, progress) -> None:
-    total = len(survey.labels)
-    size = transform(Image.fromarray(survey.read_images([0])[0])).size[0]
-    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        out = np.lib.format.open_memmap(
-            unfinished, mode="w+", dtype=np.uint8, shape=(total, size, size, 3)
-        )
-        for start in range(0, total, BLOCK):
-            rows = range(start, min(start + BLOCK, total))
-            out[rows.start : rows.stop] = [
-                np.asarray(transform(Image.fromarray(image))) for image in survey.read_images(rows)
-            ]
-            if progress:
-                progress(rows.stop, total)
-        out.flush()
-        del out
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def normalise(

@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional
 
 from .backbones import architecture, replace_head
-from .batches import predict
+from .batches import image_rows, predict
 from .cache import cache_root
 from .preprocess import normalise, transform_images
 
@@ -231,7 +231,7 @@ def main(settings: Pretraining) -> None:
     if settings.resume:
         trainer.load()
     train(trainer)
-    logits = predict(model, test_images, spec, device=settings.device)
+    logits = predict(model, image_rows(test_images.numpy(), spec, settings.device))
     accuracy = (logits.argmax(1) == test_labels).double().mean().item()
     facts = {
         "classes": json.dumps(classes),

@@ -47,6 +47,8 @@ class Settings:
     """None: the protocol's (32)."""
     precision: Precision = "fp32"
     """bf16 computes the network in bfloat16 (for GPUs that have it)."""
+    cache_features: bool = True
+    """Where only the last layer trains, compute what it sees of each image once, for all trials."""
     split_seed: int = 0
     """Seed of the split, apart from the trials' own seeds."""
     cache_dir: Path | None = None
@@ -87,6 +89,7 @@ class Experiment:
             weights=self.weights,
             max_epochs=self.settings.max_epochs,
             precision=self.settings.precision,
+            cache_features=self.settings.cache_features,
             **self.settings.overrides(),
         )
 

@@ -8,12 +8,14 @@ import torch
 from torch.nn import functional
 
 from trainable import checkpoint
-from trainable.batches import Images, predict
+from trainable.backbones import ARCHITECTURES
+from trainable.batches import Rows, image_rows, predict
 from trainable.engine import NonFiniteLossError, Run
 from trainable.galaxy10 import DataError
 from trainable.preprocess import normalise
 from trainable.protocol import Stopping
 
+SPEC = ARCHITECTURES["vit_demo"]
 TIMES = {"epoch_seconds", "images_per_second"}
 
 
@@ -47,7 +49,7 @@ def test_same_seed_same_run_other_seed_other_run(make_run):
 
 @pytest.mark.parametrize("trained", ["head", "as_run"])
 def test_frozen_weights_stay_bit_equal_while_the_rest_moves(make_run, trained):
-    run = make_run("pretrained", trained=trained)
+    run = make_run("pretrained", trained=trained, cache_features=False)
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
     run.step_epoch()
     moving = {name for name, p in run.model.named_parameters() if p.requires_grad}
@@ -64,9 +66,9 @@ def test_metrics_are_of_every_image(make_run):
     for image_row, label in zip(
         run.partition.validation, run.partition.validation_labels, strict=True
     ):
-        image = torch.tensor(run.images.images[image_row])[None]
+        image = torch.tensor(run.inputs.array[image_row])[None]
         with torch.no_grad():
-            logits = run.model(normalise(image, run.spec.mean, run.spec.std)).double()
+            logits = run.model(normalise(image, SPEC.mean, SPEC.std)).double()
         losses.append(functional.cross_entropy(logits, torch.tensor([label])).item())
         hits.append(logits.argmax().item() == label)
     assert row["val_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
@@ -83,9 +85,9 @@ def test_another_file_than_planned_is_refused(make_run):
 def test_training_visits_every_image_once(make_run, monkeypatch):
     run = make_run(batch_size=7)
     seen = []
-    fetch = Images.__getitem__
+    fetch = Rows.__getitem__
     monkeypatch.setattr(
-        Images, "__getitem__", lambda self, rows: (seen.extend(rows.tolist()), fetch(self, rows))[1]
+        Rows, "__getitem__", lambda self, rows: (seen.extend(rows.tolist()), fetch(self, rows))[1]
     )
     run._train()
     assert sorted(seen) == run.partition.train.tolist()
@@ -185,13 +187,13 @@ def test_bf16_follows_fp32(make_run):
     assert losses[1] != losses[0]
 
 
-def test_resident_images_equal_streamed_images():
+def test_resident_rows_equal_streamed_rows():
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
     rows = torch.tensor([3, 19, 3, 0])
-    device = torch.device("cpu")
-    streamed, resident = (Images(images, device, resident=r)[rows] for r in (False, True))
+    streamed, resident = (image_rows(images, SPEC, "cpu", resident=r)[rows] for r in (False, True))
     assert torch.equal(streamed, resident)
-    assert np.array_equal(streamed.numpy(), images[[3, 19, 3, 0]])
+    expected = normalise(torch.from_numpy(images[[3, 19, 3, 0]]), SPEC.mean, SPEC.std)
+    assert torch.equal(streamed, expected)
 
 
 def test_fused_adamw_follows_the_plain_one(make_run):
@@ -207,9 +209,9 @@ def test_fused_adamw_follows_the_plain_one(make_run):
 def test_predict_does_not_depend_on_the_batch(make_run, monkeypatch):
     run = make_run()
     rows = torch.arange(60)
-    whole = predict(run.model, run.images, run.spec, device="cpu", rows=rows)
+    whole = predict(run.model, run.inputs, rows=rows)
     monkeypatch.setattr("trainable.batches.EVALUATION_BATCH", 7)
-    pieces = predict(run.model, run.images, run.spec, device="cpu", rows=rows)
+    pieces = predict(run.model, run.inputs, rows=rows)
     assert torch.allclose(whole, pieces, atol=1e-5)
 
 

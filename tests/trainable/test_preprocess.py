@@ -8,7 +8,7 @@ from surveys import write_survey
 from torchvision import transforms
 from torchvision.models import ViT_B_16_Weights
 
-from trainable import preprocess
+from trainable import cache
 from trainable.galaxy10 import open_survey
 from trainable.preprocess import cached_images, normalise, transform_images
 from trainable.protocol import IMAGENET_MEAN, IMAGENET_STD
@@ -67,8 +67,8 @@ def test_built_once_and_apart_for_each_transform_size_and_survey(
     survey_path, tmp_path, monkeypatch
 ):
     builds = []
-    build = preprocess._build
-    monkeypatch.setattr(preprocess, "_build", lambda *a: (builds.append(a[0]), build(*a)))
+    write = cache._write_array
+    monkeypatch.setattr(cache, "_write_array", lambda *a: (builds.append(a[0]), write(*a)))
     other = write_survey(tmp_path / "other.h5", seed=1)
     for _ in range(2):
         call(survey_path, tmp_path)
