@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 
 from trainable.trial import Trial
 
@@ -26,6 +27,8 @@ def start_ray(config: SweepConfig) -> None:
     """Start Ray on this machine, or join the cluster of ``--address``; else `ValueError`."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.address is None:
+        # Ray listens on every interface, except on systems where it would form no cluster
+        ray_constants.ENABLE_RAY_CLUSTER = False
         # "local": never an old cluster whose address a killed run left behind
         ray.init(address="local", num_gpus=config.gpus, include_dashboard=False, **quiet)
         return
