@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-all lint requirements
+.PHONY: setup demo bench test test-all lint requirements
 
 setup: $(READY)
 
@@ -20,6 +20,9 @@ $(READY): requirements.txt pyproject.toml
 demo: $(READY)
 	$(RUN) -m sweep.run --preset demo --name demo --replace
 	$(RUN) -m analysis.report ray_results/demo
+
+bench: $(READY)  # nothing else should run meanwhile
+	$(RUN) -m benchmarks.bench
 
 test: $(READY)
 	$(VENV)/bin/ruff check .

@@ -1,0 +1,100 @@
+"""The machine: how fast it multiplies matrices, how much memory a process holds, what it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from trainable.config import Precision
+
+SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices; fills each device
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "h5py")
+STATUS = Path("/proc/self/status")
+SAMPLING_SECONDS = 0.01
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what the device was given to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matrix_rate(device: torch.device, precision: Precision, repeats: int = 10) -> float:
+    """FLOP/s of a large square matrix product of random numbers, the best of `repeats`."""
+    side = SIDE[device.type]
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    for _ in range(2):
+        torch.mm(a, b)
+    best = float("inf")
+    for _ in range(repeats):
+        synchronise(device)
+        start = time.perf_counter()
+        torch.mm(a, b)
+        synchronise(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_label(device: torch.device) -> str:
+    """The device's name and, of a CPU, the cores at hand."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = (line.partition(":") for line in info.read_text().splitlines())
+        name = next((value.strip() for key, _, value in lines if "model name" in key), name)
+    return f"{name}, {cores()} cores"
+
+
+def versions() -> str:
+    """Python and the libraries that a timing depends on."""
+    return ", ".join(
+        [f"python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
+    )
+
+
+def own_memory() -> int:
+    """Bytes of memory that are this process's alone: no mapped file counts. Linux only."""
+    fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return sum(1024 * int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem"))
+
+
+class PeakMemory:
+    """The most of `own_memory` within a ``with`` block, sampled.
+
+    Attributes
+    ----------
+    before, peak : int
+        Bytes at the start, and at most.
+    """
+
+    def __enter__(self) -> PeakMemory:
+        self.before = self.peak = own_memory()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._done.wait(SAMPLING_SECONDS):
+            self.peak = max(self.peak, own_memory())
+
+    def __exit__(self, *_) -> None:
+        self._done.set()
+        self._thread.join()
+        self.peak = max(self.peak, own_memory())

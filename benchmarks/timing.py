@@ -1,0 +1,243 @@
+"""Time our runs and the paper's loop, one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from analysis.paper import BASELINE, TRIALS, PaperTrial
+from trainable.backbones import size
+from trainable.config import Precision, RunConfig
+from trainable.engine import Run
+from trainable.features import cached_features
+from trainable.galaxy10 import open_survey
+from trainable.protocol import Init, Stopping
+from trainable.settings import Experiment
+from trainable.splits import partition
+
+from .machine import cores, synchronise
+from .measure import Measure, epoch_flops, extrapolate
+from .paper_loop import PaperLoop
+from .workload import with_cache
+
+FROZEN: tuple[PaperTrial, ...] = tuple(trial for trial in TRIALS if trial is not BASELINE)
+CALIBRATION_IMAGES = 2000
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """How the paper's loop is run."""
+
+    device: torch.device
+    precision: Precision
+    epochs: int | None
+    """Epochs of a trial that are run; the rest is extrapolated. None: all."""
+    share: float
+    """Of the images of an epoch that are visited; its time is scaled."""
+    workers: dict[str, int]
+    """For each kind of training (``all``, ``head``, ``as_run``)."""
+
+    def loop(self, config: RunConfig) -> PaperLoop:
+        """The loop for one run."""
+        return PaperLoop(
+            config,
+            device=self.device,
+            workers=self.workers[config.trained],
+            precision=self.precision,
+            share=self.share,
+        )
+
+    def seconds(self, config: RunConfig) -> float:
+        """Of a whole run of `config.max_epochs`, start included."""
+        start = time.perf_counter()
+        loop = self.loop(config)
+        synchronise(self.device)
+        started = time.perf_counter() - start
+        epochs = min(self.epochs or config.max_epochs, config.max_epochs)
+        each = [loop.step_epoch()["epoch_seconds"] / self.share for _ in range(epochs)]
+        return started + extrapolate(each, config.max_epochs)
+
+
+def trial_config(experiment: Experiment, trial: PaperTrial) -> RunConfig:
+    """The paper's trial with the number of epochs of its table 2; nothing stops it earlier."""
+    config = experiment.run_config(trial.init, trial.fraction, 0)
+    never = Stopping(rule="paper", delta=1e9, patience=trial.epochs)
+    return replace(config, max_epochs=trial.epochs, stopping=never)
+
+
+def our_seconds(configs: Sequence[RunConfig], device: torch.device) -> float:
+    """Of our runs one after the other, each from its start to its last epoch."""
+    start = time.perf_counter()
+    for config in configs:
+        run = Run(config, device=device)
+        while not run.finished:
+            run.step_epoch()
+        synchronise(device)
+    return time.perf_counter() - start
+
+
+def fastest_workers(config: RunConfig, device: torch.device, precision: Precision) -> int:
+    """The number of loading processes, of 0, 1, 2, 4, … cores, with the shortest epoch."""
+    images = len(open_survey(config.data.path).labels)
+    share = min(1.0, CALIBRATION_IMAGES / images)
+    seconds = {}
+    for workers in sorted({0, cores(), *(2**k for k in range(8) if 2**k < cores())}):
+        loop = PaperLoop(config, device=device, workers=workers, precision=precision, share=share)
+        seconds[workers] = min(loop.step_epoch()["epoch_seconds"] for _ in range(3))
+    return min(seconds, key=seconds.get)
+
+
+def images_seen(config: RunConfig, experiment: Experiment) -> tuple[int, int]:
+    """Training and validation images of one epoch."""
+    split = partition(
+        experiment.survey,
+        experiment.selection,
+        fraction=config.fraction,
+        split=config.data.split,
+        seed=config.data.split_seed,
+        validation_fraction=config.data.validation_fraction,
+    )
+    return len(split.train), len(split.validation)
+
+
+def time_trials(
+    experiment: Experiment,
+    reference: Reference | None,
+    *,
+    device: torch.device,
+    baseline: bool,
+    repeats: int,
+    say: Say,
+) -> list[Measure]:
+    """The eight frozen trials and, with `baseline`, these and the scratch trial after them.
+
+    In each repeat ours start from empty caches, the reference follows, and the frozen trials run
+    once more with the caches that are there by then.
+    """
+    seconds = {name: [] for name in ("cold", "warm", "nine", "frozen", "all")}
+    for repeat in range(repeats):
+        with TemporaryDirectory() as folder:
+            fresh = with_cache(experiment, Path(folder))
+            frozen = [trial_config(fresh, trial) for trial in FROZEN]
+            scratch = [trial_config(fresh, BASELINE)] * baseline
+            seconds["cold"].append(our_seconds(frozen, device))
+            seconds["nine"].append(seconds["cold"][-1] + our_seconds(scratch, device))
+            if reference:
+                seconds["frozen"].append(sum(map(reference.seconds, frozen)))
+                rest = sum(map(reference.seconds, scratch))
+                seconds["all"].append(seconds["frozen"][-1] + rest)
+            seconds["warm"].append(our_seconds(frozen, device))
+        say(f"trials, {repeat + 1} of {repeats}: " + describe(seconds))
+    seconds = {name: tuple(values) for name, values in seconds.items()}
+    passes = sum(sum(images_seen(c, experiment)) * c.max_epochs for c in frozen)
+    forward = forward_flops(experiment)
+    features = float(len(experiment.survey.labels) * forward)  # each image once
+    common = {"reference": seconds["frozen"], "images": passes}
+    measures = [
+        Measure(name="(a) frozen, cold", ours=seconds["cold"], flops=features, **common),
+        Measure(name="(a) frozen, warm", ours=seconds["warm"], flops=None, **common),
+    ]
+    for config in scratch:
+        seen = images_seen(config, experiment)
+        training = config.max_epochs * epoch_flops(forward, config.trained, *seen)
+        measures.append(
+            Measure(
+                name="(c) nine trials",
+                ours=seconds["nine"],
+                reference=seconds["all"],
+                images=passes + config.max_epochs * sum(seen),
+                flops=features + training,
+            )
+        )
+    return measures
+
+
+def time_epochs(
+    experiment: Experiment,
+    reference: Reference | None,
+    *,
+    device: torch.device,
+    init: Init,
+    name: str,
+    repeats: int,
+    say: Say,
+) -> list[Measure]:
+    """An epoch of one run, ours and the reference's in turn, after one of each that is not timed.
+
+    Gives the epoch, validation included, and the training in it.
+    """
+    config = replace(experiment.run_config(init, 1.0, 0), max_epochs=repeats + 1)
+    run, loop = Run(config, device=device), reference and reference.loop(config)
+    rows, their_rows = [], []
+    for repeat in range(repeats + 1):
+        rows.append(run.step_epoch())
+        if loop:
+            their_rows.append(loop.step_epoch())
+        say(f"{name}, {repeat} of {repeats}: {rows[-1]['epoch_seconds']:.2f} s")
+    n_train, n_val = images_seen(config, experiment)
+    share = reference.share if reference else 1.0
+    theirs = {
+        key: tuple(row[key] / share for row in their_rows[1:])
+        for key in ("epoch_seconds", "train_seconds")
+    }
+    forward = forward_flops(experiment)
+    return [
+        Measure(
+            name=f"{name} epoch",
+            ours=tuple(row["epoch_seconds"] for row in rows[1:]),
+            reference=theirs["epoch_seconds"],
+            images=n_train + n_val,
+            flops=epoch_flops(forward, config.trained, n_train, n_val),
+        ),
+        Measure(
+            name=f"{name} training",
+            ours=tuple(n_train / row["images_per_second"] for row in rows[1:]),
+            reference=theirs["train_seconds"],
+            images=n_train,
+            flops=epoch_flops(forward, config.trained, n_train, 0),
+        ),
+    ]
+
+
+def time_extraction(
+    experiment: Experiment, *, device: torch.device, repeats: int, say: Say
+) -> list[Measure]:
+    """The pass of all images through a frozen backbone, from its second block of images on.
+
+    Another seed of a backbone without weights makes another cache of features each time.
+    """
+    base = replace(experiment.run_config("scratch", 1.0, 0), trained="head")
+    Run(replace(base, trained="all"), device=device)  # the images are there from here on
+    ours = []
+    for seed in range(repeats):
+        ticks = []
+        cached_features(
+            experiment.survey,
+            replace(base, seed=seed),
+            device=device,
+            progress=lambda done, _, ticks=ticks: ticks.append((done, time.perf_counter())),
+        )
+        (first, start), (last, end) = ticks[0], ticks[-1]
+        if first == last:
+            raise ValueError(f"{last} images are too few to time the extraction: use more --images")
+        ours.append(end - start)
+        say(f"features, {seed + 1} of {repeats}: {end - start:.2f} s")
+    flops = float((last - first) * forward_flops(experiment))
+    return [Measure(name="features", ours=tuple(ours), images=last - first, flops=flops)]
+
+
+def forward_flops(experiment: Experiment) -> int:
+    """Of one image through the network."""
+    classes = len(experiment.selection.class_names)
+    return size(experiment.settings.arch, num_classes=classes, trained="all").forward_flops
+
+
+def describe(seconds: dict[str, list[float]]) -> str:
+    """The latest of each, for the terminal."""
+    return ", ".join(f"{name} {values[-1]:.2f} s" for name, values in seconds.items() if values)
