@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .protocol import Init, Protocol, Split, Stopping, Trained, Transform
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,8 @@ class RunConfig:
     precision: Precision = "fp32"
     cache_features: bool = True
     """Train a head alone on features of its backbone that are computed once; same losses."""
+    compile: bool = False
+    """Compile what `cache_features` does not spare; same losses within rounding."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from . import backbones
+from . import backbones, steps
 from .batches import Rows, image_rows, predict
 from .config import DataConfig, RunConfig
 from .early_stopping import EarlyStopping
@@ -68,6 +68,7 @@ class Run:
         preparing: Progress | None = None,
     ) -> None:
         self.config, self.device, self.progress = config, torch.device(device), progress
+        steps.use_precision(config)
         data = config.data
         survey = open_as_planned(data)
         self.selection = select(survey, data.drop_labels)
@@ -86,6 +87,7 @@ class Run:
             weight_decay=config.weight_decay,
             fused=True,
         )
+        self.gradients = steps.gradients(self.model, config, self.device)
         self.stopping = EarlyStopping(config.stopping)
         self.epoch, self.history, self.best = 0, [], None
 
@@ -166,37 +168,29 @@ class Run:
 
     def _train(self) -> tuple[float, float]:
         """One pass over the training images; mean loss and accuracy while they moved."""
-        rows, labels = self.partition.train, self.partition.train_labels
+        n, size = len(self.partition.train), self.config.batch_size
         generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, self.epoch + 1))
         torch.manual_seed(generator.initial_seed())  # dropout, where an architecture has it
-        order = torch.randperm(len(rows), generator=generator)
-        size = self.config.batch_size
-        targets = torch.from_numpy(labels)[order].to(self.device).split(size)
-        inputs = self.inputs.batches(torch.from_numpy(rows)[order], size)
-        losses = torch.zeros(len(targets), device=self.device)  # sums over each batch
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        order = torch.randperm(n, generator=generator)
+        inputs = self.inputs.batches(torch.from_numpy(self.partition.train)[order], size)
+        labels = torch.from_numpy(self.partition.train_labels)[order].to(self.device)
+        logits = torch.empty(n, len(self.selection.class_names), device=self.device)
         backbones.set_training(self.model)
-        for step, (batch, target) in enumerate(zip(inputs, targets, strict=True)):
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
-            ):
-                logits = self.model(batch)  # (B, C)
-            loss = functional.cross_entropy(logits.float(), target)
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+        batches = zip(inputs, labels.split(size), logits.split(size), strict=True)
+        for step, (batch, target, kept) in enumerate(batches, start=1):
+            kept.copy_(self.gradients(batch, target))
             self.optimiser.step()
-            losses[step] = loss.detach() * len(target)
-            correct += (logits.detach().argmax(1) == target).sum()
             if self.progress:
-                self.progress(step + 1, len(targets))
-        losses = losses.double().cpu()
+                self.progress(step, math.ceil(n / size))
+        losses = functional.cross_entropy(logits, labels, reduction="none").double().cpu()  # (n,)
         if not losses.isfinite().all():
-            step = int((~losses.isfinite()).nonzero()[0]) + 1
+            first = int((~losses.isfinite()).nonzero()[0])
             raise NonFiniteLossError(
-                f"training loss is {losses[step - 1]:g} at epoch {self.epoch + 1}, step {step} of "
-                f"{len(losses)}; try a lower --learning-rate or --precision fp32"
+                f"training loss is {losses[first]:g} at epoch {self.epoch + 1}, step "
+                f"{first // size + 1} of {math.ceil(n / size)}; try a lower --learning-rate or "
+                "--precision fp32"
             )
-        return losses.sum().item() / len(rows), correct.item() / len(rows)
+        return losses.mean().item(), (logits.argmax(1) == labels).double().mean().item()
 
     def _keep_best(self, accuracy: float, logits: torch.Tensor) -> None:
         if self.best is None or accuracy > self.best["val_accuracy"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from sklearn.metrics import f1_score
 from torch.nn import functional
 
 
@@ -23,18 +22,13 @@ def scores(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
         ``loss`` (cross-entropy, nats), ``accuracy`` and ``macro_f1`` (0–1). A class without an
         image and without a prediction counts as F1 = 0.
     """
-    logits = logits.double()
+    logits, classes = logits.double(), logits.shape[1]
     predicted = logits.argmax(1)
+    counts = torch.bincount(labels * classes + predicted, minlength=classes**2)
+    confusion = counts.view(classes, classes).double()  # labels down, predictions across
+    images = confusion.sum(0) + confusion.sum(1)
     return {
         "loss": functional.cross_entropy(logits, labels).item(),
         "accuracy": (predicted == labels).double().mean().item(),
-        "macro_f1": float(
-            f1_score(
-                labels.numpy(),
-                predicted.numpy(),
-                labels=range(logits.shape[1]),
-                average="macro",
-                zero_division=0,
-            )
-        ),
+        "macro_f1": (2 * confusion.diagonal() / images.clamp(min=1)).mean().item(),
     }

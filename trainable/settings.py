@@ -46,7 +46,10 @@ class Settings:
     batch_size: int | None = None
     """None: the protocol's (32)."""
     precision: Precision = "fp32"
-    """bf16 computes the network in bfloat16 (for GPUs that have it)."""
+    """bf16 computes the network in bfloat16, tf32 its products in TensorFloat-32: faster, on GPUs
+    that have them."""
+    compile: bool = False
+    """Compile the training step with torch.compile (takes a minute, and a C++ compiler)."""
     cache_features: bool = True
     """Where only the last layer trains, compute what it sees of each image once, for all trials."""
     split_seed: int = 0
@@ -90,6 +93,7 @@ class Experiment:
             max_epochs=self.settings.max_epochs,
             precision=self.settings.precision,
             cache_features=self.settings.cache_features,
+            compile=self.settings.compile,
             **self.settings.overrides(),
         )
 

@@ -77,7 +77,7 @@ def compare(config) -> tuple[Run, Run]:
 @pytest.mark.parametrize("init", ["pretrained", "scratch"])
 def test_same_losses_as_through_the_frozen_network(make_config, init):
     stopping = Stopping(rule="paper", delta=0.0, patience=3)
-    config = make_config(init, learning_rate=0.5, max_epochs=30, stopping=stopping, batch_size=7)
+    config = make_config(init, learning_rate=0.05, max_epochs=30, stopping=stopping, batch_size=7)
     cached, through = compare(config)
     assert 2 < cached.epoch == through.epoch < 30  # the stopper decided
     assert sum(p.numel() for p in cached.model.parameters()) == 128 * 3 + 3
