@@ -59,7 +59,7 @@ class Outcome:
 def check_gpus(config: SweepConfig) -> None:
     """`ValueError` where this machine lacks the GPUs asked for."""
     present = torch.cuda.device_count()
-    if config.address is None and config.gpus > present:
+    if not config.dry_run and config.address is None and config.gpus > present:
         raise ValueError(
             f"--gpus {config.gpus}, but torch sees {present or 'no'} GPU on this machine. "
             "Use --gpus 0 to train on the CPU (with --arch vit_demo: vit_b_16 takes days there), "

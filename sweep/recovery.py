@@ -2,7 +2,9 @@
 
 Tune copies the state of an experiment to its storage after every event, over the copy before. A
 kill can leave half of it there, from which Tune would start over in silence; so the last whole copy
-is kept beside it.
+is kept beside it. The state also holds what Tune had decided for its trials, which was meant for the
+moment: for a trial that failed for good while it was saved it says STOP, and would end it one epoch
+after it was taken up again.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from .storage import Folder
 
 KINDS = ("experiment_state-*.json", "basic-variant-state-*.json", "tuner.pkl")
 KEPT = ".kept"
+OF_THE_MOMENT = ("_cached_trial_decisions", "_queued_trial_decisions")
 
 
 class KeepState(tune.Callback):
@@ -73,7 +76,18 @@ def repair(experiment: Folder) -> list[str]:
                 f"{files[-1]} is damaged, and without it Tune cannot go on. To run the trials of "
                 f"{folder} anew, move that folder away and resume; their checkpoints are in it."
             )
+    for path in folder.glob(KINDS[0]):
+        _forget_decisions(path)
     return done
+
+
+def _forget_decisions(path: Path) -> None:
+    state = json.loads(path.read_bytes())
+    if any(state["runner_data"].get(name) for name in OF_THE_MOMENT):
+        state["runner_data"] |= {name: {} for name in OF_THE_MOMENT}
+        unfinished = path.with_name(path.name + ".tmp")
+        unfinished.write_text(json.dumps(state))
+        os.replace(unfinished, path)
 
 
 def is_whole(path: Path) -> bool:

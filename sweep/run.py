@@ -113,7 +113,7 @@ def prepare(arguments: list[str], console: Console) -> launch.Sweep | None:
             progress.update(task, description="preprocessing images")
             launch.build_caches(sweep, show)
             return sweep
-    console.print(plan(sweep.manifest))
+    console.print(plan(sweep.manifest, config.tflops))
     return None
 
 

@@ -25,6 +25,7 @@ SMALL_SHARE = 0.1
 
 def start_ray(config: SweepConfig) -> None:
     """Start Ray on this machine, or join the cluster of ``--address``; else `ValueError`."""
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # we say which trials failed
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.address is None:
         # Ray listens on every interface, except on systems where it would form no cluster
@@ -109,9 +110,11 @@ def finished_cells(experiment: Folder) -> set[str]:
 def is_finished(result: tune.Result) -> bool:
     """Whether the trial ended by its stopper or at its last epoch.
 
-    An interrupted ``fit`` returns as if all were well; its trials lack this mark.
+    An interrupted ``fit`` returns as if all were well; its trials lack this mark. A trial that
+    failed to save its last epoch has it, and has failed.
     """
-    return bool(result.config and result.metrics and result.metrics.get("finished"))
+    ended = result.config and result.metrics and result.metrics.get("finished")
+    return bool(ended and not result.error)
 
 
 def extra_callbacks(config: SweepConfig, name: str) -> list[tune.Callback]:

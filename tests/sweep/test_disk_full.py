@@ -7,17 +7,19 @@ import pytest
 from sweeps import SAME, expected_rows, manifest
 
 from analysis.results import read
+from trainable.checkpoint import RESERVE
 
 MB = 1_000_000
+DISK = 70 * MB
 CHECKPOINT = 13 * MB  # of vit_demo trained from scratch, rounded down
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 50 MB."""
+    """A disk of 70 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={50 * MB}", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)]
     made = subprocess.run(mount, capture_output=True, text=True)
     if made.returncode:
         pytest.skip(f"needs the right to mount a small disk: {made.stderr.strip()}")
@@ -28,7 +30,7 @@ def small_disk(tmp_path):
 @pytest.mark.slow
 def test_disk_that_is_full_for_the_second_checkpoint(sweep_run, small_disk):
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(50 * MB - 16 * MB - CHECKPOINT - 5 * MB))
+    ballast.write_bytes(bytes(DISK - RESERVE - CHECKPOINT - 5 * MB))
     flags = ("--inits", "scratch", "--fractions", 1, "--max-epochs", 3, "--name", "full")
     process = sweep_run(small_disk, *flags)
     assert process.returncode == 1
@@ -51,7 +53,7 @@ def test_disk_that_is_full_for_the_second_checkpoint(sweep_run, small_disk):
 
 def test_disk_without_room_for_tunes_own_files(sweep_run, small_disk):
     """Somebody else fills the last byte: one message, and the command that goes on."""
-    (small_disk / "ballast").write_bytes(bytes(50 * MB - 20_000))
+    (small_disk / "ballast").write_bytes(bytes(DISK - 20_000))
     process = sweep_run(small_disk, "--inits", "scratch", "--fractions", 1, "--name", "full")
     assert process.returncode == 1
     assert "no space left" in process.stderr

@@ -1,3 +1,4 @@
+import json
 import pickle
 import shutil
 
@@ -50,6 +51,17 @@ def test_torn_file_without_a_copy_is_named(experiment, kind):
     with pytest.raises(ValueError, match="move that folder away") as error:
         repair(Folder(experiment))
     assert str(path) in str(error.value)
+
+
+def test_a_decision_to_stop_does_not_outlive_its_moment(experiment):
+    (path,) = experiment.glob("experiment_state-*.json")
+    state = json.loads(path.read_text())
+    assert state["runner_data"]["_cached_trial_decisions"] == {}
+    state["runner_data"]["_cached_trial_decisions"] = {"a trial": "STOP"}
+    path.write_text(json.dumps(state))
+    assert repair(Folder(experiment)) == []
+    state["runner_data"]["_cached_trial_decisions"] = {}
+    assert json.loads(path.read_text()) == state
 
 
 def test_an_earlier_session_will_do(experiment):
