@@ -2,9 +2,9 @@
 
 Tune copies the state of an experiment to its storage after every event, over the copy before. A
 kill can leave half of it there, from which Tune would start over in silence; so the last whole copy
-is kept beside it. The state also holds what Tune had decided for its trials, which was meant for the
-moment: for a trial that failed for good while it was saved it says STOP, and would end it one epoch
-after it was taken up again.
+is kept beside it. The state also holds what Tune had just decided for its trials: for one that
+failed for good while it was saved it says STOP, which would end the trial one epoch after it was
+taken up again.
 """
 
 from __future__ import annotations
