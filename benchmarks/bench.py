@@ -134,10 +134,8 @@ def measure(
 
 def facts(bench: Bench, reference: Reference | None, rate: float, command: str) -> dict[str, str]:
     """How it was measured, for the section of RESULTS.md."""
-    if bench.images is None:
-        data = bench.data
-    else:
-        data = f"{bench.images:,} random images of {bench.image_size} pixels"
+    random = f"random images of {bench.image_size} pixels"
+    data = bench.data if bench.images is None else f"{bench.images:,} {random}"
     lines = {
         "command": f"`{command}`",
         "commit": git_commit() or "unknown",
@@ -147,6 +145,8 @@ def facts(bench: Bench, reference: Reference | None, rate: float, command: str) 
         "the limit": f"{rate / 1e12:,.3g} TFLOP/s, the best of ten large {bench.precision} matrix "
         "products on this device",
     }
+    if "growth" in bench.what:
+        lines["growth"] = f"{random}, measured once"
     if reference:
         epochs = "all epochs" if bench.full else f"{bench.reference_epochs} epochs of each trial"
         workers = ", ".join(f"{n} ({trained} trained)" for trained, n in reference.workers.items())
@@ -174,7 +174,7 @@ def run(bench: Bench, command: str, console: Console) -> None:
         rows = [point.cells() for point in points]
         console.print(report.terminal_table(rows, scaling.COLUMNS))
         tables += [report.markdown_table(rows, scaling.COLUMNS), scaling.summary(points)]
-        console.print(tables[-1], highlight=False)
+        console.print(tables[-1], highlight=False, soft_wrap=True)
     described = facts(bench, reference, rate, command)
     for name, value in described.items():
         console.print(f"{name}: {value}", style="dim", highlight=False, soft_wrap=True)
@@ -186,7 +186,7 @@ def run(bench: Bench, command: str, console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console()
+    console = report.wide_console()
     try:
         bench = tyro.cli(Bench, args=arguments, prog=PROGRAM, description=__doc__)
         run(bench, shlex.join([*PROGRAM.split(), *arguments]), console)

@@ -37,7 +37,7 @@ from trainable.engine import Run
 from trainable.protocol import Init
 
 from .machine import synchronise
-from .report import terminal_table
+from .report import terminal_table, wide_console
 from .workload import Workload
 
 PROGRAM = "python -m benchmarks.profile"
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     try:
         profile = tyro.cli(Profile, args=arguments, prog=PROGRAM, description=__doc__)
-        show(profile, Console())
+        show(profile, wide_console())
     except ValueError as error:  # of the user's making: settings, data, weights
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from .measure import Measure
@@ -15,6 +16,7 @@ COLUMNS = ("", "ours, s", "theirs, s", "ratio (range)", "images/s", "TFLOP/s", "
 """Theirs is the paper's loop; limit is the share of the device's matrix rate that ours reach."""
 RESULTS = Path(__file__).with_name("RESULTS.md")
 NONE = "–"
+WIDTH = 110  # columns of characters that all tables fit in
 
 
 def cells(measure: Measure, rate: float) -> tuple[str, ...]:
@@ -39,6 +41,13 @@ def cells(measure: Measure, rate: float) -> tuple[str, ...]:
         NONE if sustained is None else f"{sustained / 1e12:,.3g}",
         NONE if share is None else f"{share:.1%}",
     )
+
+
+def wide_console() -> Console:
+    """The terminal; where it is narrow its lines wrap, and no number is cut off."""
+    console = Console()
+    console.width = max(console.width, WIDTH)
+    return console
 
 
 def terminal_table(rows: Sequence[Sequence[str]], columns: Sequence[str] = COLUMNS) -> Table:

@@ -1,13 +1,14 @@
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 from surveys import ROOT, write_survey
 
 from analysis.paper import TRIALS
-from benchmarks import bench, report, timing
-from benchmarks.machine import PeakMemory, matrix_rate
+from benchmarks import bench, report, scaling, timing
+from benchmarks.machine import SAMPLING_SECONDS, PeakMemory, matrix_rate
 from benchmarks.measure import Measure, epoch_flops, extrapolate
 from benchmarks.scaling import Point, growth, summary
 from trainable.backbones import size
@@ -186,9 +187,22 @@ def test_matrix_rate_is_of_the_device():
 
 def test_peak_memory_sees_what_was_held_for_a_while():
     with PeakMemory() as memory:
-        held = torch.ones(32_000_000)  # 128 MB
+        held = torch.ones(64_000_000)  # 256 MB
+        time.sleep(20 * SAMPLING_SECONDS)
         del held
-    assert 120e6 < memory.peak - memory.before < 200e6
+    assert 200e6 < memory.peak - memory.before < 320e6  # what was free already counts before
+
+
+def test_growth_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "COUNTS", (1000,))
+    results = tmp_path / "R.md"
+    flags = ["--what", "growth", "--image-size", "8", "--weights", "random"]
+    assert bench.main([*flags, "--results", str(results)]) == 0
+    rows = [line.split("|")[1:4] for line in results.read_text().splitlines() if "epoch," in line]
+    works = ["epoch, linear probe", "epoch, from scratch"]
+    found = [(row[0].strip(), row[1].strip()) for row in rows if len(row) == 3]
+    assert found == [(work, "1,000") for work in works]
+    assert "growth: random images of 8 pixels" in results.read_text()
 
 
 def test_growth_is_of_the_time_per_image_and_of_the_memory():
