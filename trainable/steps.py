@@ -37,6 +37,7 @@ def through_model(model: nn.Module, config: RunConfig, device: torch.device) -> 
 
     whole_batch, on_gpu = forward, device.type == "cuda"
     if config.compile:
+        torch.compiler.reset()  # of what another trial compiled in this process
         mode = "reduce-overhead" if on_gpu else None
         whole_batch = torch.compile(forward, dynamic=False, mode=mode)
 

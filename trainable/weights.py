@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
@@ -67,7 +68,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        mapped = zipfile.is_zipfile(path)  # else of a torch before 1.6, or torn
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (OSError, RuntimeError, SafetensorError, EOFError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as weights: {error}") from error
     except Exception as error:  # pickle.UnpicklingError and what a crafted file may raise
