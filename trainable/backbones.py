@@ -6,6 +6,7 @@ belong in ``tests/trainable/test_backbones.py``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,6 +194,7 @@ class Size:
     """Floating-point operations of one image's forward pass (a multiply-add counts two)."""
 
 
+@functools.cache
 def size(arch: str, *, num_classes: int, trained: Trained) -> Size:
     """Parameter counts and forward cost of a model."""
     spec = architecture(arch)

@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 from .engine import Run
 from .record import device_name, git_commit, versions
 
-
 RESERVE = 16_000_000  # bytes left free on a disk, for the small files of a sweep
 
 
