@@ -136,12 +136,14 @@ def facts(bench: Bench, reference: Reference | None, rate: float, command: str) 
     """How it was measured, for the section of RESULTS.md."""
     random = f"random images of {bench.image_size} pixels"
     data = bench.data if bench.images is None else f"{bench.images:,} {random}"
+    compiled = ", compiled" if bench.compile else ""
     lines = {
         "command": f"`{command}`",
         "commit": git_commit() or "unknown",
         "device": device_label(torch.device(bench.device)),
         "versions": f"{versions()}; {torch.get_num_threads()} threads of torch",
-        "work": f"{bench.arch}, {bench.precision}, {data}; medians of {bench.repeats} repeats",
+        "work": f"{bench.arch}, {bench.precision}{compiled}, {data}",
+        "repeats": f"{bench.repeats}, of which medians",
         "the limit": f"{rate / 1e12:,.3g} TFLOP/s, the best of ten large {bench.precision} matrix "
         "products on this device",
     }

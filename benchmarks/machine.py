@@ -6,6 +6,8 @@ import os
 import platform
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,18 +30,32 @@ def synchronise(device: torch.device) -> None:
 def matrix_rate(device: torch.device, precision: Precision, repeats: int = 10) -> float:
     """FLOP/s of a large square matrix product of random numbers, the best of `repeats`."""
     side = SIDE[device.type]
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    for _ in range(2):
-        torch.mm(a, b)
     best = float("inf")
-    for _ in range(repeats):
-        synchronise(device)
-        start = time.perf_counter()
-        torch.mm(a, b)
-        synchronise(device)
-        best = min(best, time.perf_counter() - start)
+    with float32_products(precision):
+        for _ in range(2):
+            torch.mm(a, b)
+        for _ in range(repeats):
+            synchronise(device)
+            start = time.perf_counter()
+            torch.mm(a, b)
+            synchronise(device)
+            best = min(best, time.perf_counter() - start)
     return 2 * side**3 / best
+
+
+@contextmanager
+def float32_products(precision: Precision) -> Iterator[None]:
+    """Torch's global switches as it starts with them, or with TensorFloat-32; then as they were."""
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = True  # torch's own default
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def cores() -> int:

@@ -30,6 +30,8 @@ from trainable.galaxy10 import open_survey, select
 from trainable.protocol import Transform
 from trainable.splits import partition
 
+from .machine import float32_products
+
 Order = Callable[[int], Sequence[int]]
 """From the epoch, counted from 1, to the order of the training images: positions in the split."""
 
@@ -93,7 +95,8 @@ class PaperLoop:
     workers
         Processes that load images; 0 loads them in this one.
     precision
-        bf16 computes the network in bfloat16; the paper did not.
+        As in `RunConfig`; the paper names none, and fp32 is what torch does unasked: full products,
+        TensorFloat-32 in convolutions where a GPU has it.
     share
         Of the images of each set that an epoch visits, in (0, 1]: a measurement at full size takes
         long.
@@ -111,7 +114,7 @@ class PaperLoop:
         share: float = 1.0,
         order: Order | None = None,
     ) -> None:
-        self.device, self.bf16 = torch.device(device), precision == "bf16"
+        self.device, self.precision = torch.device(device), precision
         spec = backbones.architecture(config.arch)
         survey = open_survey(config.data.path)
         selection = select(survey, config.data.drop_labels)
@@ -161,11 +164,12 @@ class PaperLoop:
 
     def step_epoch(self) -> dict[str, float]:
         """Train one epoch and validate; losses, accuracies and seconds of both."""
-        start = time.perf_counter()
-        train_loss, train_accuracy = self._train()
-        trained = time.perf_counter()
-        val_loss, val_accuracy = self._validate()
-        end = time.perf_counter()
+        with float32_products(self.precision):  # whatever another run of this process has set
+            start = time.perf_counter()
+            train_loss, train_accuracy = self._train()
+            trained = time.perf_counter()
+            val_loss, val_accuracy = self._validate()
+            end = time.perf_counter()
         return {
             "train_loss": train_loss,
             "train_accuracy": train_accuracy,
@@ -201,5 +205,5 @@ class PaperLoop:
         return total / len(self.validation), correct / len(self.validation)
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.model(images).float()

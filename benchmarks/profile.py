@@ -6,8 +6,9 @@
       --precision bf16 --init pretrained --protocol as_run
 
 First the phases, each between two waits for the device: they add up to more than a step whose parts
-overlap, which is timed beside them. Then the operators that take longest, by torch's profiler.
-(Run it with ``-m``: as a script it would stand in for the standard library's ``profile``.)
+overlap, which is timed beside them. What is compiled, or a head's closed form, is one phase. Then
+the operators that take longest, by torch's profiler. (Run it with ``-m``: as a script it would
+stand in for the standard library's ``profile``.)
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ from .workload import Workload
 
 PROGRAM = "python -m benchmarks.profile"
 COLUMNS = ("phase", "ms a step", "of the training", "calls")
-VALIDATION, REST = "validation", "the rest: loss, bookkeeping"
+GRADIENTS = "gradients: all else"
+VALIDATION, REST = "validation", "the rest: order, bookkeeping"
 END = object()
 
 
@@ -136,14 +138,16 @@ class Phases:
 def phases_of_an_epoch(run: Run) -> tuple[Phases, float]:
     """The phases of one epoch, and its seconds with all of them."""
     phases = Phases(run.device)
-    patches = (
+    patches = [
         (batches.Rows, "batches", phases.timed_steps("gather", batches.Rows.batches)),
         (batches, "normalise", phases.timed("normalise", batches.normalise)),
-        (run.model, "forward", phases.timed("forward", run.model.forward)),
+        (run, "gradients", phases.timed(GRADIENTS, run.gradients)),
         (torch.autograd, "backward", phases.timed("backward", torch.autograd.backward)),
         (run.optimiser, "step", phases.timed("optimiser", run.optimiser.step)),
         (engine, "predict", phases.timed(VALIDATION, engine.predict)),
-    )
+    ]
+    if not run.config.compile:  # a clock inside would have it compiled anew
+        patches.append((run.model, "forward", phases.timed("forward", run.model.forward)))
     with ExitStack() as stack:
         for place, name, replacement in patches:
             stack.enter_context(patch.object(place, name, replacement))

@@ -38,7 +38,9 @@ class Workload:
     weights: str | None = None
     """Pre-trained weights, as in a sweep; random: drawn here, as good for timing as any."""
     precision: Precision = "fp32"
-    """Of our runs; bf16 computes the network in bfloat16."""
+    """Of our runs; bf16 computes the network in bfloat16, tf32 its products in TensorFloat-32."""
+    compile: bool = False
+    """Compile our training step."""
     device: str = "cpu"
     """A torch device."""
 
@@ -70,6 +72,7 @@ class Workload:
                 protocol=protocol,
                 split="subset-first",  # as the paper and its presets
                 precision=self.precision,
+                compile=self.compile,
             )
         )
         return with_cache(experiment, folder / "cache")

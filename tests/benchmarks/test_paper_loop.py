@@ -77,6 +77,23 @@ def test_workers_give_the_same_losses(make_run):
     assert alone.step_epoch()["train_loss"] == helped.step_epoch()["train_loss"]
 
 
+def test_switches_of_torch_are_its_own_and_put_back(make_run, monkeypatch):
+    """`Run` sets them for the process; neither side may train with the other's."""
+    run = make_run(precision="tf32")
+    assert torch.get_float32_matmul_precision() == "high"
+    loop, seen = PaperLoop(run.config), []
+    train = loop._train
+    monkeypatch.setattr(
+        loop,
+        "_train",
+        lambda: (seen.append(torch.get_float32_matmul_precision()), train())[1],
+    )
+    loop.step_epoch()
+    assert seen == ["highest"]
+    assert torch.get_float32_matmul_precision() == "high"
+    make_run()  # fp32 again, for the tests that follow
+
+
 def test_bf16_follows_fp32(make_run):
     config = make_run().config
     loss, other = (

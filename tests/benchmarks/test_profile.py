@@ -8,11 +8,12 @@ from benchmarks.profile import Phases, phase_rows, phases_of_an_epoch
 
 
 def test_every_step_passes_every_phase(make_run):
-    """Six steps of 8 images; the phases and the rest add up to the epoch."""
+    """Six steps of 8 images; all phases and the rest add up to the epoch."""
     run = make_run(batch_size=8)
     run.step_epoch()
     phases, whole = phases_of_an_epoch(run)
-    expected = dict.fromkeys(("normalise", "forward", "backward", "optimiser"), 6)
+    names = ("normalise", profile.GRADIENTS, "forward", "backward", "optimiser")
+    expected = dict.fromkeys(names, 6)
     assert phases.calls == expected | {"gather": 7, "validation": 1}  # the seventh: no more
     assert all(seconds > 0 for seconds in phases.seconds.values())
     assert sum(phases.seconds.values()) < whole
@@ -24,6 +25,11 @@ def test_timing_changes_neither_losses_nor_what_comes_after(make_run):
     plain.step_epoch()
     assert timed.step_epoch()["train_loss"] == plain.step_epoch()["train_loss"]
     assert "forward" not in vars(timed.model)
+
+
+def test_a_head_in_closed_form_is_one_phase(make_run):
+    phases, _ = phases_of_an_epoch(make_run("pretrained", batch_size=8))
+    assert phases.calls == {profile.GRADIENTS: 6, "optimiser": 6, "gather": 7, "validation": 1}
 
 
 def test_time_within_another_phase_counts_once():
