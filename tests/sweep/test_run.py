@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,7 +129,7 @@ def test_interrupted_and_damaged_sweep_goes_on_to_the_same_result(command, tmp_p
 
     (cell,) = manifest(tmp_path, "cut")["cells"]
     trial = tmp_path / "cut" / "run-0" / cell["id"]
-    tear(max(trial.glob("checkpoint_*")) / "state.pt")
+    tear(Path(read(tmp_path / "cut").trials["checkpoint"].item()) / "state.pt")
     tear(trial / "result.json")
     again = subprocess.run(
         [sys.executable, *shlex.split(last_line)[1:]], cwd=ROOT, capture_output=True, text=True
