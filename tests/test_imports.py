@@ -7,7 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
-    path for package in ("trainable", "sweep", "analysis") for path in (ROOT / package).glob("*.py")
+    path
+    for package in ("trainable", "sweep", "analysis", "benchmarks")
+    for path in (ROOT / package).glob("*.py")
 )
 MAY_IMPORT_RAY = {"trainable/trial.py", "analysis/results.py"}
 
@@ -35,6 +37,8 @@ def test_arrows(path):
     if package == "trainable":
         assert not uses(path, "sweep")
         assert not uses(path, "analysis")
+    if package != "benchmarks":
+        assert not uses(path, "benchmarks")
     if package == "sweep":
         assert not uses(path, "analysis")
     if package == "analysis":
