@@ -195,6 +195,7 @@ def test_peak_memory_sees_what_was_held_for_a_while():
     assert 200e6 < memory.peak - memory.before < 320e6  # what was free already counts before
 
 
+@pytest.mark.slow
 def test_growth_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "COUNTS", (1000,))
     results = tmp_path / "R.md"
