@@ -147,14 +147,7 @@ class PaperLoop:
             sampling = {"shuffle": True, "generator": torch.Generator().manual_seed(config.seed)}
         self.train_loader = DataLoader(self.train, **sampling, **options)
         self.validation_loader = DataLoader(self.validation, **options)
-        self.model = backbones.build(
-            config.arch,
-            num_classes=len(selection.class_names),
-            init=config.init,
-            weights=config.weights,
-            trained=config.trained,
-            seed=config.seed,
-        ).to(self.device)
+        self.model = backbones.build_for(config, len(selection.class_names)).to(self.device)
         self.criterion = nn.CrossEntropyLoss()
         self.optimiser = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad],

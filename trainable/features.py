@@ -47,15 +47,14 @@ def cached_features(
 ) -> np.ndarray:
     """The head's input for every image of a survey, as a read-only memory map.
 
-    Made on `device` by whoever comes first; others wait, then map the same file.
+    Made on `device` by whoever comes first; others wait, then map it.
 
     Parameters
     ----------
     config
         Of any run that trains the head alone; neither fraction, split nor classes matter.
     progress
-        Called with (images done, images in all), first for the preprocessed images where they
-        are made, too.
+        Called with (images done, images in all), of the preprocessed images too.
 
     Returns
     -------
