@@ -20,7 +20,6 @@ from analysis.report import Report
 from sweep import run
 from sweep.space import PRESETS, SweepConfig
 from trainable import backbones
-from trainable.__main__ import SingleRun
 
 PAGE = ROOT / "docs" / "cluster.md"
 FILES = ROOT / "docs" / "cluster"
@@ -96,10 +95,6 @@ class TestCommands:
     @pytest.mark.parametrize("arguments", commands(r"python -m analysis\.report"))
     def test_reports_parse(self, arguments):
         assert tyro.cli(Report, args=arguments).sweeps
-
-    @pytest.mark.parametrize("arguments", commands(r"python -m trainable") or [["--seed", "1"]])
-    def test_single_runs_parse(self, arguments):
-        assert tyro.cli(SingleRun, args=arguments)
 
     @pytest.mark.parametrize("arguments", commands(r"(?<![-\w/.])ray(?= [a-z])"))
     def test_ray_has_these_commands_and_options(self, arguments):

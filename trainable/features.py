@@ -54,15 +54,14 @@ def cached_features(
     config
         Of any run that trains the head alone; neither fraction, split nor classes matter.
     progress
-        Called with (images done, images in all), of the preprocessed images too.
+        Called with (images done, images in all).
 
     Returns
     -------
     numpy.memmap
         Shape (N, D), float32, in the order of the survey.
     """
-    device = torch.device(device)
-    spec = backbones.architecture(config.arch)
+    device, spec = torch.device(device), backbones.architecture(config.arch)
     with torch.device("meta"):
         width = spec.build().get_submodule(spec.head).in_features
 
