@@ -9,8 +9,7 @@ Parquet shards with the same other columns and one more:
   python -m sweep.extract --images shards --out classes --trial CHECKPOINT
       the class probabilities by a trial of a sweep (its folder ``checkpoint_…``)
 
-Workers decode on CPUs while others compute on GPUs. The same command goes on after an interruption:
-rows that were written are not computed again.
+Workers decode on CPUs while others compute on GPUs.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ import ray
 import torch
 import tyro
 from PIL import Image
-from ray.data.checkpoint import CheckpointConfig
 from safetensors.torch import load_file
 from torch import nn
 
@@ -39,6 +37,7 @@ from trainable.preprocess import transform_images
 from trainable.protocol import ARCHITECTURE, Transform
 
 from .space import SweepConfig
+from .storage import Folder
 from .tuner import start_ray
 
 
@@ -134,11 +133,8 @@ def extract(extraction: Extraction) -> None:
     """
     model, made_by = network(extraction)
     del model  # it was built to fail here, not in a worker
-    ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig(
-        id_column=extraction.id_column,
-        checkpoint_path=f"{extraction.out.rstrip('/')}.done",
-        delete_checkpoint_on_success=False,
-    )
+    if Folder(extraction.out).exists():
+        raise ValueError(f"--out {extraction.out} is there already: choose another, or delete it")
     shards = ray.data.read_parquet(extraction.images)
     if missing := {extraction.image_column, extraction.id_column} - set(shards.schema().names):
         raise ValueError(

@@ -80,19 +80,6 @@ def test_predictions_are_those_of_the_trial(finished, write_shard, tmp_path, cel
 
 
 @pytest.mark.slow
-def test_rows_that_were_written_are_not_computed_again(write_shard, weights_path, tmp_path):
-    flags = ("--arch", "vit_demo", "--weights", weights_path)
-    write_shard(0, [5, 3])
-    assert extract(tmp_path, *flags).returncode == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    write_shard(1, [8, 1])
-    assert extract(tmp_path, *flags).returncode == 0
-    assert written(tmp_path)["id"].to_pylist() == [1, 3, 5, 8]
-    after = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert before.items() < after.items()
-
-
-@pytest.mark.slow
 def test_shards_without_the_column_are_refused(write_shard, tmp_path):
     write_shard(0, [1, 2])
     done = extract(tmp_path, "--arch", "vit_demo", "--image-column", "picture")
