@@ -58,7 +58,8 @@ def check_folder(single: SingleRun, config: RunConfig) -> None:
         return
     if not single.resume:
         raise ValueError(f"--out {single.out} holds a run: --resume it, or choose another folder")
-    was, now = json.loads(earlier.read_text())["run"], json.loads(json.dumps(config.to_dict()))
+    kept = json.loads(earlier.read_text())["run"]  # an older one may lack settings: their defaults
+    was, now = RunConfig.from_dict(kept).to_dict(), config.to_dict()
     if differing := [
         f"{key} was {was[key]}, is now {now[key]}" for key in was if was[key] != now[key]
     ]:

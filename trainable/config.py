@@ -20,9 +20,13 @@ class DataConfig:
     """Checksum of that file; a node with another file refuses to train."""
     drop_labels: tuple[int, ...] = ()
     """Labels (as numbered in the file) to leave out; the others are renumbered."""
+    merge_labels: tuple[tuple[int, ...], ...] = ()
+    """Groups of labels (as numbered in the file) that are one class each."""
     split: Split = "fixed"
     split_seed: int = 0
     validation_fraction: float = 0.2
+    group_sky: bool = True
+    """Keep galaxies within `SAME_SKY_ARCSEC` of each other on one side of the split."""
     cache_dir: str | None = None
     """Folder of the node's preprocessed images; None is the user's cache folder."""
 
@@ -49,6 +53,8 @@ class RunConfig:
     batch_size: int
     max_epochs: int
     stopping: Stopping
+    augment: bool = False
+    """Mirror and turn the training images by quarter turns, each time anew; the paper does not."""
     precision: Precision = "fp32"
     cache_features: bool = True
     """Train a head alone on features of its backbone that are computed once; same losses."""
@@ -66,6 +72,8 @@ class RunConfig:
             raise ValueError(
                 f"batch size {self.batch_size}, max. epochs {self.max_epochs}: both must be ≥ 1"
             )
+        if self.augment and self.cache_features and self.trained == "head":
+            raise ValueError("features are cached of images as they are: not with augment")
         if self.learning_rate <= 0 or self.weight_decay < 0:
             raise ValueError(
                 f"learning rate {self.learning_rate}, weight decay {self.weight_decay}: "
@@ -127,5 +135,6 @@ class RunConfig:
         """The inverse of `to_dict`, also after a trip through JSON."""
         data = dict(values["data"])
         data["drop_labels"] = tuple(data["drop_labels"])
+        data["merge_labels"] = tuple(map(tuple, data.get("merge_labels", ())))
         stopping = Stopping(**values["stopping"])
         return cls(**values | {"data": DataConfig(**data), "stopping": stopping})

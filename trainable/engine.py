@@ -22,10 +22,11 @@ from .batches import Rows, image_rows, predict
 from .config import DataConfig, RunConfig
 from .early_stopping import EarlyStopping
 from .features import cached_features, fresh_head
-from .galaxy10 import DataError, Survey, open_survey, select
+from .galaxy10 import DataError, Survey, open_survey
 from .metrics import scores
-from .preprocess import cached_images
-from .splits import partition
+from .preprocess import cached_images, mirror_and_turn
+from .selection import select
+from .splits import planned
 
 Progress = Callable[[int, int], None]
 
@@ -71,15 +72,8 @@ class Run:
         steps.use_precision(config)
         data = config.data
         survey = open_as_planned(data)
-        self.selection = select(survey, data.drop_labels)
-        self.partition = partition(
-            survey,
-            self.selection,
-            fraction=config.fraction,
-            split=data.split,
-            seed=data.split_seed,
-            validation_fraction=data.validation_fraction,
-        )
+        self.selection = select(survey, data.drop_labels, data.merge_labels)
+        self.partition = planned(survey, self.selection, config)
         self.model, self.inputs = self._model_and_inputs(survey, preparing)
         self.optimiser = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad],
@@ -173,6 +167,9 @@ class Run:
         torch.manual_seed(generator.initial_seed())  # dropout, where an architecture has it
         order = torch.randperm(n, generator=generator)
         inputs = self.inputs.batches(torch.from_numpy(self.partition.train)[order], size)
+        if self.config.augment:
+            ways = (torch.rand(n, 3, generator=generator) < 0.5).to(self.device)
+            inputs = map(mirror_and_turn, inputs, ways.split(size))
         labels = torch.from_numpy(self.partition.train_labels)[order].to(self.device)
         logits = torch.empty(n, len(self.selection.class_names), device=self.device)
         backbones.set_training(self.model)

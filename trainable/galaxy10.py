@@ -1,4 +1,4 @@
-"""Open, check and select images from an HDF5 file in Galaxy10's layout.
+"""Open and check an HDF5 file of images in Galaxy10's layout.
 
 The layout is that of ``Galaxy10_DECals.h5``: ``images`` (N, S, S, 3) uint8, ``ans`` (N,) labels
 and, where known, ``ra``, ``dec`` (N,) in degrees and ``pxscale`` (N,) in arcsec/pixel. Any file of
@@ -17,7 +17,6 @@ import h5py
 import numpy as np
 
 from .cache import known_checksum
-from .protocol import DROPPED_LABEL
 
 GALAXY10_SHA256 = "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571"
 GALAXY10_COUNTS = {  # images of each class, in the order of the labels
@@ -81,21 +80,6 @@ class Survey:
         return out
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Selection:
-    """The images that take part in an experiment, with labels 0 … C-1."""
-
-    rows: np.ndarray  # (n,) int64, ascending rows of the file
-    labels: np.ndarray  # (n,) int64 in [0, C)
-    class_names: tuple[str, ...]  # C names
-    label_values: tuple[int, ...]  # the file's own label of each of the C classes
-
-    @property
-    def counts(self) -> np.ndarray:
-        """(C,) int64, images of each class."""
-        return np.bincount(self.labels, minlength=len(self.class_names))
-
-
 def open_survey(path: str | Path) -> Survey:
     """Open a file of labelled images and check everything that is read from it.
 
@@ -119,46 +103,6 @@ def open_survey(path: str | Path) -> Survey:
         raise DataError(f"{path}: {error}") from error
     except (OSError, RuntimeError) as error:
         raise DataError(f"{path} is not a whole, readable HDF5 file: {error}") from error
-
-
-def select(survey: Survey, drop_labels: Sequence[int]) -> Selection:
-    """Leave out some classes and renumber the others without gaps, in the file's order.
-
-    Parameters
-    ----------
-    drop_labels
-        Labels as the file numbers them; may be empty.
-
-    Raises
-    ------
-    DataError
-        For an unknown label, a class with fewer than 2 images, or fewer than 2 classes left.
-    """
-    names, dropped = survey.class_names, set(drop_labels)
-    if unknown := sorted(dropped - set(range(len(names)))):
-        valid = ", ".join(f"{label} {name!r}" for label, name in enumerate(names))
-        raise DataError(f"{survey.path} has no label {unknown} to drop, only {valid}")
-    counts = np.bincount(survey.labels, minlength=len(names))
-    if small := [c for c in range(len(names)) if c not in dropped and counts[c] < 2]:
-        what = ", ".join(f"class {c} {names[c]!r} has {counts[c] or 'no'} image" for c in small)
-        drop = " ".join(map(str, sorted({*dropped, *small})))
-        raise DataError(f"{survey.path}: {what}, too few to split: use --drop-labels {drop}")
-    kept = tuple(c for c in range(len(names)) if c not in dropped)
-    if len(kept) < 2:
-        what = f"leaves {len(kept)} of {len(names)} classes, at least 2 are needed"
-        raise DataError(f"{survey.path}: --drop-labels {what}")
-    rows = np.flatnonzero(np.isin(survey.labels, kept))
-    return Selection(
-        rows=rows,
-        labels=np.searchsorted(kept, survey.labels[rows]),
-        class_names=tuple(names[c] for c in kept),
-        label_values=kept,
-    )
-
-
-def default_drop_labels(survey: Survey) -> tuple[int, ...]:
-    """What to drop if the user names nothing: the paper's class of Galaxy10, else none."""
-    return (DROPPED_LABEL,) if survey.is_galaxy10 else ()
 
 
 def _read_fields(file: h5py.File) -> dict:

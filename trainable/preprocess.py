@@ -103,3 +103,19 @@ def normalise(
     scaled = images.permute(0, 3, 1, 2).to(torch.float32).div_(255)  # (B, 3, S, S)
     shape = (1, 3, 1, 1)
     return scaled.sub_(scaled.new_tensor(mean).view(shape)).div_(scaled.new_tensor(std).view(shape))
+
+
+def mirror_and_turn(images: torch.Tensor, ways: torch.Tensor) -> torch.Tensor:
+    """Each image in one of the eight ways that mirrors and quarter turns can show it.
+
+    Parameters
+    ----------
+    images
+        Shape (B, C, S, S).
+    ways
+        Shape (B, 3), bool: mirrored left to right, top to bottom, along the diagonal.
+    """
+    across, down, diagonal = ways.T[:, :, None, None, None]  # (B, 1, 1, 1) each
+    images = torch.where(across, images.flip(3), images)
+    images = torch.where(down, images.flip(2), images)
+    return torch.where(diagonal, images.transpose(2, 3), images)

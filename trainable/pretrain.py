@@ -1,9 +1,10 @@
-"""Pre-train a registered architecture on an image folder or on CIFAR-10.
+"""Pre-train a registered architecture on an image folder, on CIFAR-10 or on rendered galaxies.
 
 ``python -m trainable.pretrain --data FOLDER --out weights.safetensors`` where FOLDER holds
 ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``; ``--data cifar10`` fetches CIFAR-10 through
-torchvision (170 MB) instead. The file written holds fp16 tensors and says in its metadata what
-they saw, for how long, how good they are, and the versions and command that made them.
+torchvision (170 MB) instead, ``--data rendered`` draws galaxies with the mock survey's renderer:
+near-domain pre-training, to be called that. The file written holds fp16 tensors and says in its
+metadata what they saw, for how long, how good they are, and the versions and command behind them.
 ``weights.state.pt`` beside it lets ``--resume`` go on after the last whole epoch; everything
 random in epoch k follows from (seed, k) alone, so nothing changes by it, bit for bit on a CPU.
 """
@@ -29,8 +30,8 @@ from torch.nn import functional
 
 from .backbones import architecture, replace_head
 from .batches import image_rows, predict
-from .cache import cache_root
-from .preprocess import normalise, transform_images
+from .preprocess import normalise
+from .pretrain_images import SOURCES, augment, load_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Pretraining:
     """Settings of one pre-training."""
 
     data: str
-    """``cifar10``, or a folder with ``train/CLASS/`` and ``test/CLASS/`` in it."""
+    """``cifar10``, ``rendered``, or a folder with ``train/CLASS/`` and ``test/CLASS/`` in it."""
     out: Path
     """The ``.safetensors`` file to write."""
     resume: bool = False
@@ -53,7 +54,13 @@ class Pretraining:
     warmup: float = 0.05
     """Share of all steps during which the learning rate rises to its peak."""
     seed: int = 0
+    rendered_images: int = 20_000
+    """For ``rendered``: galaxies to train on; a tenth as many more to test on."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def __post_init__(self) -> None:
+        if self.rendered_images < 400:
+            raise ValueError(f"--rendered-images {self.rendered_images}: must be at least 400")
 
     @property
     def state(self) -> Path:
@@ -62,48 +69,12 @@ class Pretraining:
 
     @property
     def recipe(self) -> dict[str, str]:
-        """What the result depends on, apart from the data."""
-        elsewhere = ("data", "out", "resume", "device")
-        return {k: str(v) for k, v in asdict(self).items() if k not in elsewhere}
-
-
-def load_folder(root: Path, size: int) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """All images of ``root/CLASS/*``: (N, size, size, 3) uint8, labels (N,), class names."""
-    transform = transform_images("resize", size)
-    folder = torchvision.datasets.ImageFolder(
-        str(root), transform=lambda image: np.asarray(transform(image))
-    )
-    images = np.stack([folder[i][0] for i in track(range(len(folder)), f"reading {root.name}")])
-    return torch.from_numpy(images), torch.tensor(folder.targets), folder.classes
-
-
-def load_cifar10(train: bool, size: int) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """CIFAR-10 through torchvision, fetched into the cache on first use."""
-    transform = transform_images("resize", size)
-    data = torchvision.datasets.CIFAR10(
-        str(cache_root() / "cifar10"),
-        train=train,
-        download=True,
-        transform=lambda image: np.asarray(transform(image)),
-    )
-    images = np.stack([data[i][0] for i in track(range(len(data)), "reading CIFAR-10")])
-    return torch.from_numpy(images), torch.tensor(data.targets), data.classes
-
-
-def augment(images: torch.Tensor, generator: torch.Generator, pad: int) -> torch.Tensor:
-    """Random crops of the padded images, half of them mirrored; (B, S, S, 3) uint8 both ways.
-
-    Each image has its own crop; torchvision's transforms would take one for the whole batch.
-    """
-    batch, size = images.shape[:2]
-    padded = functional.pad(images, (0, 0, pad, pad, pad, pad))
-    shift = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=generator)
-    steps = torch.arange(size)
-    rows, columns = shift[0] + steps, shift[1] + steps  # (B, S) each
-    mirrored = torch.rand(batch, 1, generator=generator) < 0.5
-    columns = torch.where(mirrored, columns.flip(1), columns)
-    index = torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]
-    return padded[tuple(i.to(images.device) for i in index)]
+        """What the result depends on."""
+        elsewhere = {"data", "out", "resume", "device"}
+        if self.data != "rendered":
+            elsewhere.add("rendered_images")
+        own = {k: str(v) for k, v in asdict(self).items() if k not in elsewhere}
+        return own | {"source": SOURCES.get(self.data, Path(self.data).name)}
 
 
 class Trainer:
@@ -169,8 +140,8 @@ class Trainer:
     def load(self) -> None:
         """Restore what `save` wrote; `ValueError` where it was written with other settings."""
         state = torch.load(self.settings.state, map_location="cpu", weights_only=True)
-        recipe = self.settings.recipe
-        changed = [f"{k} was {v}" for k, v in state["recipe"].items() if recipe.get(k) != v]
+        was, now = state["recipe"], self.settings.recipe
+        changed = [f"{k} was {was.get(k)}" for k in was | now if was.get(k) != now.get(k)]
         if changed:
             raise ValueError(f"{self.settings.state} is of other settings: {', '.join(changed)}")
         for name in self.parts:
@@ -198,7 +169,6 @@ def write(model: nn.Module, settings: Pretraining, facts: dict[str, str]) -> Non
     metadata = {
         **settings.recipe,
         **facts,
-        "source": "CIFAR-10" if settings.data == "cifar10" else Path(settings.data).name,
         "command": "python -m trainable.pretrain "
         + shlex.join(a for a in sys.argv[1:] if a != "--resume"),
         "torch": torch.__version__,
@@ -218,10 +188,7 @@ def main(settings: Pretraining) -> None:
         raise ValueError(f"there is no {settings.state} to resume")
     if settings.state.exists() and not settings.resume:
         raise ValueError(f"{settings.state} is of an interrupted run: add --resume or delete it")
-    if settings.data == "cifar10":
-        sets = [load_cifar10(train, spec.image_size) for train in (True, False)]
-    else:
-        sets = [load_folder(Path(settings.data) / s, spec.image_size) for s in ("train", "test")]
+    sets = load_images(settings.data, spec.image_size, rendered=settings.rendered_images)
     (images, labels, classes), (test_images, test_labels, _) = sets
     torch.manual_seed(settings.seed)
     model = spec.build()

@@ -17,8 +17,10 @@ from scipy.spatial import cKDTree
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from .galaxy10 import DataError, Selection, Survey
+from .config import RunConfig
+from .galaxy10 import DataError, Survey
 from .protocol import SAME_SKY_ARCSEC, Split
+from .selection import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,28 +53,48 @@ def _hash(*arrays: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
-def sky_groups(
+def sky_pairs(
     right_ascension: np.ndarray, declination: np.ndarray, radius: float = SAME_SKY_ARCSEC
-) -> np.ndarray:
-    """Number the groups of galaxies that lie within `radius` of each other.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of galaxies that lie within `radius` of each other.
 
     Parameters
     ----------
     right_ascension, declination
         Shape (n,), degrees.
     radius
-        Arcseconds; chains of neighbours make one group.
+        Arcseconds.
+
+    Returns
+    -------
+    pairs : numpy.ndarray
+        Shape (p, 2), indices, the smaller first.
+    separations : numpy.ndarray
+        Shape (p,), arcseconds.
+    """
+    ra, dec = np.radians(right_ascension), np.radians(declination)
+    on_sphere = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], 1)
+    chord = 2 * np.sin(np.radians(radius / 3600) / 2)
+    pairs = cKDTree(on_sphere).query_pairs(chord, output_type="ndarray")
+    chords = np.linalg.norm(on_sphere[pairs[:, 0]] - on_sphere[pairs[:, 1]], axis=1)
+    return pairs, np.degrees(2 * np.arcsin(chords / 2)) * 3600
+
+
+def sky_groups(
+    right_ascension: np.ndarray, declination: np.ndarray, radius: float = SAME_SKY_ARCSEC
+) -> np.ndarray:
+    """Number the groups of galaxies that lie within `radius` of each other.
+
+    Parameters are those of `sky_pairs`; chains of neighbours make one group.
 
     Returns
     -------
     numpy.ndarray
         Shape (n,), int64, the group of each galaxy.
     """
-    ra, dec = np.radians(right_ascension), np.radians(declination)
-    on_sphere = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], 1)
-    chord = 2 * np.sin(np.radians(radius / 3600) / 2)
-    pairs = cKDTree(on_sphere).query_pairs(chord, output_type="ndarray")
-    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(ra),) * 2)
+    pairs, _ = sky_pairs(right_ascension, declination, radius)
+    shape = (len(right_ascension),) * 2
+    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=shape)
     return connected_components(links, directed=False)[1].astype(np.int64)
 
 
@@ -92,19 +114,22 @@ def partition(
     split: Split,
     seed: int,
     validation_fraction: float,
+    group_sky: bool = True,
 ) -> Partition:
     """Split the selected galaxies for one trial.
 
     ``fixed`` takes one stratified validation set first and then the fraction of the rest, smaller
     fractions inside larger ones. ``subset-first`` takes the fraction of everything and splits
-    that, both at random, as the paper reads (§3.1, §5.2).
+    that, both at random, as the paper reads (§3.1, §5.2). Without ``group_sky`` the images of
+    one galaxy may land on both sides.
 
     Raises
     ------
     DataError
         A class is too small, or ends up without an image on one side.
     """
-    groups = groups_of(survey, selection)
+    rows = selection.rows
+    groups = groups_of(survey, selection) if group_sky else np.arange(len(rows))
     members, first = np.unique(groups, return_index=True)
     units = _Units(ids=members, labels=selection.labels[first], sizes=np.bincount(groups))
     if split == "fixed":
@@ -116,10 +141,24 @@ def partition(
     result = {}
     for side, chosen in (("train", train), ("validation", validation)):
         inside = np.isin(groups, chosen.ids)
-        result[side] = selection.rows[inside]
+        result[side] = rows[inside]
         result[f"{side}_labels"] = selection.labels[inside]
         _check_classes(result[f"{side}_labels"], selection, side, fraction)
     return Partition(**result)
+
+
+def planned(survey: Survey, selection: Selection, config: RunConfig) -> Partition:
+    """The split that a run's configuration prescribes."""
+    data = config.data
+    return partition(
+        survey,
+        selection,
+        fraction=config.fraction,
+        split=data.split,
+        seed=data.split_seed,
+        validation_fraction=data.validation_fraction,
+        group_sky=data.group_sky,
+    )
 
 
 @dataclass(frozen=True)

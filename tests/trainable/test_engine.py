@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def trace(run):
     return [{k: v for k, v in row.items() if k not in TIMES} for row in run.history]
 
 
-GOLDEN = [[1.668475, 1.227773], [1.194897, 1.246421], [1.233768, 1.061489]]
+GOLDEN = [[1.885769, 1.135472], [1.294598, 1.450676], [1.433408, 1.092451]]
 
 
 def test_golden_trace(make_run):
@@ -94,10 +95,33 @@ def test_training_visits_every_image_once(make_run, monkeypatch):
     assert seen != sorted(seen)
 
 
+def test_augmented_images_train_and_plain_ones_validate(make_run, monkeypatch):
+    shown = []
+
+    def spy(images, ways):
+        shown.append(len(images))
+        return images
+
+    monkeypatch.setattr("trainable.engine.mirror_and_turn", spy)
+    unchanged, plain = make_run(augment=True, cache_features=False), make_run()
+    assert trace(unchanged) == trace(plain)  # same order of batches, same validation images
+    assert sum(shown) == 4 * len(plain.partition.train)
+    monkeypatch.undo()
+    assert trace(make_run(augment=True, cache_features=False)) != trace(plain)
+
+
+def test_features_of_images_as_they_are_are_no_use_to_augmented_training(make_run):
+    with pytest.raises(ValueError, match="not with augment"):
+        make_run("pretrained", augment=True)
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3])
-@pytest.mark.parametrize("init", ["scratch", "pretrained"])
+@pytest.mark.parametrize("init", ["scratch", "pretrained", "augmented"])
 def test_restored_run_is_the_uninterrupted_run(make_run, tmp_path, init, cut):
     """Bit for bit: every loss, the stopper, the best epoch, the final weights."""
+    if init == "augmented":
+        make_run = partial(make_run, augment=True, cache_features=False)
+        init = "scratch"
     whole = make_run(init)
     expected = trace(whole)
     first = make_run(init)
@@ -149,7 +173,8 @@ def test_damaged_checkpoint_is_named(make_run, tmp_path, damage):
 
 def test_stops_by_the_rule(make_run):
     """With δ = 0 and patience 1 the run ends at the first epoch that is no new minimum."""
-    run = make_run(stopping=Stopping(rule="paper", delta=0.0, patience=1), max_epochs=60)
+    stopping = Stopping(rule="paper", delta=0.0, patience=1)
+    run = make_run(stopping=stopping, max_epochs=60, learning_rate=1e-3)
     rows = trace(run)
     losses = [row["val_loss"] for row in rows]
     rises = [i for i in range(1, len(losses)) if losses[i] > min(losses[:i])]

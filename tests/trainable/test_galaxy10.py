@@ -15,10 +15,9 @@ from trainable.galaxy10 import (
     GALAXY10_COUNTS,
     GALAXY10_SHA256,
     DataError,
-    default_drop_labels,
     open_survey,
-    select,
 )
+from trainable.selection import default_drop_labels, select
 
 SDSS = Path(__file__).parents[2].parent / "shared" / "data" / "sdss_gz1.h5"
 N, SIZE = 600, 4
@@ -203,17 +202,33 @@ def test_select_keeps_all_if_nothing_is_dropped(write):
 @pytest.mark.parametrize(
     ("drop", "message"),
     [
-        ([7], r"has no label \[7\] to drop, only 0 'a', 1 'b', 2 'c', 3 'd', 4 'e'"),
+        ([7], r"has no label \[7\] to drop or merge, only 0 'a', 1 'b', 2 'c', 3 'd', 4 'e'"),
         ([-1], r"has no label \[-1\]"),
         ([], "class 3 'd' has no image, class 4 'e' has 1 image, .*--drop-labels 3 4$"),
         ([0, 3], "class 4 'e' has 1 image, too few to split: use --drop-labels 0 3 4$"),
-        ([1, 2, 3, 4], "--drop-labels leaves 1 of 5 classes, at least 2 are needed"),
+        ([1, 2, 3, 4], "dropping and merging leaves 1 of 5 classes, at least 2 are needed"),
     ],
 )
 def test_select_refuses(write, drop, message):
     survey = open_survey(write('["a", "b", "c", "d", "e"]', ans=np.r_[LABELS[:-1], 4]))
     with pytest.raises(DataError, match=message):
         select(survey, drop)
+
+
+def test_select_merges_classes(write):
+    survey = open_survey(write('["a", "b", "c"]'))
+    selection = select(survey, [], [(2, 0)])
+    np.testing.assert_array_equal(selection.rows, np.arange(N))
+    np.testing.assert_array_equal(selection.labels, LABELS == 1)
+    assert selection.class_names == ("a + c", "b")
+    assert selection.label_values == (0, 1)
+
+
+@pytest.mark.parametrize("merge", [[(0, 0)], [(0, 1), (1, 2)], [(0, 3)]])
+def test_select_refuses_to_merge_twice_or_what_is_dropped(write, merge):
+    survey = open_survey(write('["a", "b", "c", "d"]'))
+    with pytest.raises(DataError, match="are merged and dropped, or merged twice"):
+        select(survey, [3], merge)
 
 
 def test_real_survey():

@@ -95,3 +95,12 @@ def test_going_on_with_other_settings_is_refused(trainable, tmp_path):
     code, _, err = trainable(*flags)
     assert code == 2
     assert "seed was 0, is now 5" in err
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(trainable, tmp_path):
+    flags = ("--max-epochs", 1, "--out", tmp_path / "a")
+    assert trainable(*flags)[0] == 0
+    parameters = json.loads((tmp_path / "a" / "params.json").read_text())
+    del parameters["run"]["augment"], parameters["run"]["data"]["merge_labels"]
+    (tmp_path / "a" / "params.json").write_text(json.dumps(parameters))
+    assert trainable(*flags, "--resume")[0] == 0

@@ -1,3 +1,4 @@
+import itertools
 import multiprocessing
 
 import numpy as np
@@ -10,7 +11,7 @@ from torchvision.models import ViT_B_16_Weights
 
 from trainable import cache
 from trainable.galaxy10 import open_survey
-from trainable.preprocess import cached_images, normalise, transform_images
+from trainable.preprocess import cached_images, mirror_and_turn, normalise, transform_images
 from trainable.protocol import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -109,3 +110,15 @@ def test_two_processes_at_once_build_once(survey_path, tmp_path):
         process.join()
     assert built_a != built_b
     assert sum_a == sum_b == call(survey_path, tmp_path).sum()
+
+
+def test_the_eight_ways_to_show_an_image():
+    image = torch.arange(2 * 9.0).reshape(2, 3, 3)
+    ways = torch.tensor(list(itertools.product([False, True], repeat=3)))
+    shown = mirror_and_turn(image.expand(8, -1, -1, -1), ways)
+    turned = [torch.rot90(image, k, (1, 2)) for k in range(4)]
+    expected = turned + [t.flip(2) for t in turned]
+    assert torch.equal(shown[0], image)
+    assert {tuple(x.flatten().tolist()) for x in shown} == {
+        tuple(x.flatten().tolist()) for x in expected
+    }

@@ -1,5 +1,7 @@
+import json
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from trainable import backbones, pretrain
-from trainable.pretrain import Pretraining, augment, main
+from trainable.mock_catalogue import MockSurvey
+from trainable.pretrain import Pretraining, main
+from trainable.pretrain_images import augment, load_images
 
 
 @pytest.fixture
@@ -64,6 +68,9 @@ def test_resumed_equals_uninterrupted_bit_for_bit(folder, tmp_path, monkeypatch)
         main(torn)
     with pytest.raises(ValueError, match="seed was 0"):
         main(replace(torn, resume=True, seed=1))
+    (folder.parent / "other").symlink_to(folder)
+    with pytest.raises(ValueError, match="source was things"):
+        main(replace(torn, resume=True, data=str(folder.parent / "other")))
     main(replace(torn, resume=True))
     whole, resumed = load_file(settings.out), load_file(torn.out)
     assert whole.keys() == resumed.keys()
@@ -89,8 +96,32 @@ def test_augment_shifts_and_mirrors():
     assert mirrored == {True, False}
 
 
-def test_shipped_weights_say_what_they_are():
-    with safe_open(backbones.weights_file("vit_demo", "photographs"), "pt") as file:
+def test_rendered_galaxies_are_those_of_no_survey(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEP_CACHE_DIR", str(tmp_path))
+    (images, labels, names), (others, _, _) = load_images("rendered", 32, rendered=400)
+    assert images.shape == (400, 32, 32, 3)
+    assert others.shape == (40, 32, 32, 3)
+    assert images.dtype == torch.uint8
+    assert len(names) == len(labels.unique()) == 10
+    seeds = {json.loads(h5py.File(f).attrs["settings"])["seed"] for f in tmp_path.glob("*.h5")}
+    assert len(seeds) == 2
+    assert MockSurvey().seed not in seeds
+
+
+CARDS = (backbones.SHIPPED / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["photographs", "rendered"])
+def test_shipped_weights_say_what_they_are(name):
+    with safe_open(backbones.weights_file("vit_demo", name), "pt") as file:
         metadata = file.metadata()
-    assert float(metadata["test_accuracy"]) > 0.7
-    assert metadata["command"].startswith("python -m trainable.pretrain ")
+    assert float(metadata["test_accuracy"]) > 0.6
+    card = CARDS.split(f"## `vit_demo-{name}.safetensors`")[1].split("\n## ")[0]
+    assert f"{100 * float(metadata['test_accuracy']):.1f} %" in card
+    assert f"{metadata['epochs']} epochs" in card
+    assert metadata["command"] in card
+    assert ("near-domain" in card) == ("near-domain" in metadata["source"]) == (name == "rendered")
+
+
+def test_shipped_weights_are_small():
+    assert sum(path.stat().st_size for path in backbones.SHIPPED.iterdir()) < 5_000_000

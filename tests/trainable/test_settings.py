@@ -19,6 +19,20 @@ def test_config_survives_json(settings):
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_merged_labels_and_augmentation_reach_the_run(settings):
+    import json
+
+    changed = replace(settings, merge_labels=("0+2",), augment=True)
+    experiment = prepare(changed)
+    assert experiment.selection.class_names == ("kind 0 + kind 2", "kind 1")
+    config = experiment.run_config("pretrained", 1.0, 0)
+    assert (config.augment, config.cache_features) == (True, False)
+    assert config.data.merge_labels == ((0, 2),)
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(ValueError, match="--merge-labels 1,2: must be labels joined by"):
+        replace(settings, merge_labels=("1,2",))
+
+
 def test_settings_override_the_protocol(settings):
     changed = replace(settings, learning_rate=0.5, batch_size=7, max_epochs=9, precision="bf16")
     config = prepare(changed).run_config("scratch", 1.0, 0)
@@ -28,12 +42,34 @@ def test_settings_override_the_protocol(settings):
     assert (own.learning_rate, own.batch_size, own.max_epochs) == (1e-4, 32, 100)
 
 
+def test_resample_draws_another_split_with_each_seed(settings):
+    plain, varied = (
+        prepare(replace(settings, split_seed=7, resample=resample)) for resample in (False, True)
+    )
+    for seed in (0, 2):
+        assert plain.run_config("scratch", 1.0, seed).data.split_seed == 7
+        assert varied.run_config("scratch", 1.0, seed).data.split_seed == 7 + seed
+
+
 def test_protocol_decides_cell_by_cell(settings):
     experiment = prepare(replace(settings, protocol="as_run"))
     assert experiment.run_config("pretrained", 0.8, 0).stopping.patience == 2
     assert experiment.run_config("pretrained", 0.4, 0).max_epochs == 40
     assert experiment.run_config("pretrained", 1.0, 0).trained == "as_run"
     assert experiment.run_config("scratch", 1.0, 0).trained == "all"
+
+
+def test_scratch_may_have_a_learning_rate_of_its_own(settings):
+    experiment = prepare(replace(settings, learning_rate=0.5, scratch_learning_rate=0.25))
+    assert experiment.run_config("scratch", 1.0, 0).learning_rate == 0.25
+    assert experiment.run_config("pretrained", 1.0, 0).learning_rate == 0.5
+    alone = prepare(replace(settings, scratch_learning_rate=0.25))
+    assert alone.run_config("pretrained", 1.0, 0).learning_rate == 1e-4
+
+
+def test_a_cell_may_have_another_protocol(settings):
+    config = prepare(settings).run_config("pretrained", 0.8, 0, "as_run")
+    assert (config.protocol, config.trained, config.stopping.patience) == ("as_run", "as_run", 2)
 
 
 def test_scratch_takes_no_weights(settings):
@@ -58,3 +94,14 @@ def test_runs_on_real_galaxies():
     row = run.step_epoch()
     assert row["n_train"] + row["n_val"] == 2172
     assert row["val_accuracy"] > 0.5
+
+
+def test_a_split_seed_out_of_range_is_named():
+    with pytest.raises(ValueError, match="--split-seed -1"):
+        Settings(arch="vit_demo", split_seed=-1)
+
+
+def test_a_cache_folder_survives_json(settings, tmp_path):
+    """As a resumed sweep reads its own settings."""
+    experiment = prepare(replace(settings, cache_dir=str(tmp_path)))
+    assert experiment.data.cache_dir == str(tmp_path)

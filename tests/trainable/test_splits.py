@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable.galaxy10 import DataError, Survey, select
-from trainable.splits import partition, sky_groups
+from trainable.galaxy10 import DataError, Survey
+from trainable.selection import select
+from trainable.splits import partition, sky_groups, sky_pairs
 
 SPLITS = st.sampled_from(["fixed", "subset-first"])
 SEEDS = st.integers(0, 2**32 - 1)
@@ -143,3 +144,25 @@ def test_group_larger_than_one_counts_all_its_images():
     survey = replace(survey, labels=np.repeat([0, 1], 40))
     found = split(survey)
     assert len(found.train) + len(found.validation) == 80
+
+
+@given(SPLITS, SEEDS)
+@settings(max_examples=20)
+def test_without_groups_positions_do_not_matter(kind, seed):
+    counts = (60, 60)
+    ra = dec = np.repeat(np.linspace(0, 50, 60), 2)  # 60 pairs
+    plain = {"fraction": 1.0, "split": kind, "seed": seed, "validation_fraction": 0.2}
+    together, nowhere = (
+        partition(s, select(s, ()), group_sky=False, **plain)
+        for s in (a_survey(counts, ra, dec), a_survey(counts))
+    )
+    assert together.hash == nowhere.hash
+    assert set(together.train // 2) & set(together.validation // 2)
+
+
+def test_pairs_on_the_sky_come_with_their_separation():
+    ra = np.array([359.9999, 0.0001, 10.0, 10.0])
+    dec = np.array([0.0, 0.0, 60.0, 60.0 + 5 / 3600])
+    pairs, separations = sky_pairs(ra, dec)
+    assert sorted(map(tuple, pairs.tolist())) == [(0, 1), (2, 3)]
+    assert sorted(separations) == pytest.approx([0.72, 5.0], rel=1e-4)

@@ -44,10 +44,17 @@ def test_closed_form_of_a_head_is_autograds(batch_size):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 
+def plain() -> nn.Module:
+    """A ViT whose patches go through one convolution, as those of ViT-B/16."""
+    return VisionTransformer(
+        image_size=32, patch_size=8, num_layers=6, num_heads=4, hidden_dim=128, mlp_dim=256
+    )
+
+
 def saved_bytes(trained: str, batch: torch.Tensor, labels: torch.Tensor) -> int:
     """What autograd keeps for the backward pass, parameters aside."""
     model = backbones.build(
-        "vit_demo", num_classes=5, init="scratch", weights=None, trained=trained, seed=0
+        "plain", num_classes=5, init="scratch", weights=None, trained=trained, seed=0
     )
     backbones.set_training(model)
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
@@ -65,8 +72,9 @@ def saved_bytes(trained: str, batch: torch.Tensor, labels: torch.Tensor) -> int:
     return sum(kept.values())
 
 
-def test_a_frozen_encoder_keeps_fewer_activations():
+def test_a_frozen_encoder_keeps_fewer_activations(monkeypatch):
     """No input of a frozen layer is kept for a weight gradient that nobody asks for."""
+    monkeypatch.setitem(ARCHITECTURES, "plain", replace(ARCHITECTURES["vit_demo"], build=plain))
     as_run, everything = (saved_bytes(t, *batch_of(8)) for t in ("as_run", "all"))
     assert as_run < 0.75 * everything
 
@@ -75,10 +83,7 @@ def test_what_is_frozen_has_neither_gradients_nor_optimiser_state(make_run):
     run = make_run("pretrained", protocol=AS_RUN)
     run.step_epoch()
     moving = {name for name, p in run.model.named_parameters() if p.grad is not None}
-    assert moving == {
-        *("class_token", "conv_proj.weight", "conv_proj.bias"),
-        *("heads.head.weight", "heads.head.bias"),
-    }
+    assert {name.split(".")[0] for name in moving} == {"class_token", "conv_proj", "heads"}
     in_optimiser = {p for p in run.optimiser.state if run.optimiser.state[p]}
     assert in_optimiser == {p for n, p in run.model.named_parameters() if n in moving}
     moments = sum(s["exp_avg"].numel() for s in run.optimiser.state.values())
@@ -98,7 +103,7 @@ def test_attention_takes_the_fused_kernel_in_training(monkeypatch, trained):
     )
     backbones.set_training(model)
     model(batch_of(2)[0])
-    assert len(calls) == 6  # once a layer
+    assert len(calls) == len(model.encoder.layers)
 
 
 def tiny() -> nn.Module:
