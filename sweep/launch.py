@@ -95,8 +95,7 @@ def lay_out(config: SweepConfig, resumed: Folder | None, command: str, progress:
             for repaired in repair(resumed.child(name)):
                 print(repaired)
         earlier.refuse_incomparable(manifest)
-        known = {cell["id"] for cell in earlier.cells}
-        earlier.cells += [cell for cell in manifest.cells if cell["id"] not in known]
+        earlier.add(manifest.cells)
         if manifest.weights:
             earlier.weights, earlier.weights_sha256 = manifest.weights, manifest.weights_sha256
         manifest = earlier

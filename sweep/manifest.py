@@ -7,6 +7,7 @@ Beside it, in the sweep's folder: ``examples.npz`` (one image per class) and one
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,10 +19,10 @@ import torch
 
 from trainable import backbones
 from trainable.cache import checksum
-from trainable.protocol import Init
+from trainable.protocol import Init, ProtocolName
 from trainable.record import device_name, git_commit, versions
 from trainable.settings import Experiment
-from trainable.splits import partition
+from trainable.splits import planned
 
 from .space import SweepConfig, cell_id
 from .storage import Folder
@@ -33,9 +34,13 @@ COMPARABLE = (
     "protocol",
     "split",
     "split_seed",
+    "group_sky",
+    "resample",
     "max_epochs",
     "learning_rate",
+    "scratch_learning_rate",
     "batch_size",
+    "augment",
     "precision",
 )
 """Settings that every trial of one grid has in common."""
@@ -49,6 +54,7 @@ class Manifest:
     command: str
     preset: str
     protocol: str
+    """The sweep's own; each cell names all that it runs for."""
     arch: str
     weights: str | None
     weights_sha256: str | None
@@ -56,7 +62,8 @@ class Manifest:
     """The `SweepConfig`, as given."""
     data: dict[str, Any]
     cells: list[dict[str, Any]]
-    """One for each trial: id, complete configuration, images, split, size."""
+    """One for each trial: id, complete configuration, protocols that prescribe it, images, split,
+    size."""
     experiments: dict[str, list[str]]
     """Tune experiment → the cells it runs."""
     created: str
@@ -104,45 +111,66 @@ class Manifest:
                 "Start a new sweep with another --name."
             )
 
+    def add(self, cells: Sequence[dict[str, Any]]) -> None:
+        """Take in the cells that are not here yet; of those that are, the protocols."""
+        by_id = {cell["id"]: cell for cell in self.cells}
+        by_run = {_of_any_protocol(cell["run"]): cell for cell in self.cells}
+        for cell in cells:
+            here = by_id.get(cell["id"]) or by_run.get(_of_any_protocol(cell["run"]))
+            if here is None:
+                self.cells.append(cell)
+            else:
+                known = here.get("protocols", [self.protocol])
+                here["protocols"] = list(dict.fromkeys([*known, *cell["protocols"]]))
+
     def _identity(self) -> dict[str, Any]:
         weights = {"weights": self.weights_sha256} if self.weights_sha256 else {}
         return (
             {"data": self.data["sha256"], "labels": self.data["label_values"]}
-            | {key: self.config[key] for key in COMPARABLE}
+            | {"classes": self.data["class_names"]}
+            | {f"parameters of {cell['run']['arch']}": cell["parameters"] for cell in self.cells}
+            | {key: getattr(self.sweep_config(), key) for key in COMPARABLE}
             | weights
             | {f"split of {cell['id']}": cell["split_hash"] for cell in self.cells}
         )
 
 
 def describe_cells(
-    experiment: Experiment, cells: Sequence[tuple[Init, float, int]]
+    experiment: Experiment,
+    cells: Sequence[tuple[Init, float, int]],
+    other_protocols: Sequence[ProtocolName] = (),
 ) -> list[dict[str, Any]]:
-    """Each trial with its images, split and size; raises `DataError` where one cannot be split."""
-    described, splits = [], {}
-    for init, fraction, seed in cells:
-        run = experiment.run_config(init, fraction, seed)
-        if fraction not in splits:
-            splits[fraction] = partition(
-                experiment.survey,
-                experiment.selection,
-                fraction=fraction,
-                split=run.data.split,
-                seed=run.data.split_seed,
-                validation_fraction=run.data.validation_fraction,
-            )
-        split = splits[fraction]
-        described.append(
-            {
-                "id": cell_id(init, fraction, seed),
-                "run": run.to_dict(),
-                "n_train": len(split.train),
-                "n_val": len(split.validation),
-                "split_hash": split.hash,
-                "val_hash": split.validation_hash,
-                **_size(run.arch, len(experiment.selection.class_names), run.trained),
-            }
-        )
-    return described
+    """Each trial with its images, split and size; raises `DataError` where one cannot be split.
+
+    A trial that several protocols prescribe is one, with the name of the first.
+    """
+    described, splits = {}, {}
+    for (init, fraction, seed), other in itertools.product(cells, (None, *other_protocols)):
+        run = experiment.run_config(init, fraction, seed, other)
+        same = described.get(_of_any_protocol(run.to_dict()))
+        if same is not None:
+            same["protocols"].append(run.protocol)
+            continue
+        drawn = fraction, run.data.split_seed
+        if drawn not in splits:
+            splits[drawn] = planned(experiment.survey, experiment.selection, run)
+        split = splits[drawn]
+        described[_of_any_protocol(run.to_dict())] = {
+            "id": cell_id(init, fraction, seed, other),
+            "run": run.to_dict(),
+            "protocols": [run.protocol],
+            "n_train": len(split.train),
+            "n_val": len(split.validation),
+            "split_hash": split.hash,
+            "val_hash": split.validation_hash,
+            **_size(run.arch, len(experiment.selection.class_names), run.trained),
+        }
+    return list(described.values())
+
+
+def _of_any_protocol(run: dict[str, Any]) -> str:
+    """What two runs have in common that differ in nothing but the protocol's name."""
+    return json.dumps(run | {"protocol": None}, sort_keys=True)
 
 
 def _size(arch: str, num_classes: int, trained) -> dict[str, int]:
@@ -151,7 +179,7 @@ def _size(arch: str, num_classes: int, trained) -> dict[str, int]:
 
 def describe(experiment: Experiment, config: SweepConfig, name: str, command: str) -> Manifest:
     """The manifest of a new sweep, before it has any Tune experiment."""
-    cells = describe_cells(experiment, config.cells())
+    cells = describe_cells(experiment, config.cells(), config.protocols[1:])
     pretrained = "pretrained" in config.inits
     path = backbones.weights_file(config.arch, experiment.weights) if pretrained else None
     selection, survey = experiment.selection, experiment.survey
@@ -163,7 +191,9 @@ def describe(experiment: Experiment, config: SweepConfig, name: str, command: st
         preset=config.preset,
         protocol=config.protocol,
         arch=config.arch,
-        weights=experiment.weights if pretrained else None,
+        weights=backbones.architecture(config.arch).weights_label(experiment.weights)
+        if pretrained
+        else None,
         weights_sha256=path and checksum(path),
         config=json.loads(json.dumps(asdict(config), default=str)),
         data={
@@ -180,6 +210,7 @@ def describe(experiment: Experiment, config: SweepConfig, name: str, command: st
                 for label in experiment.data.drop_labels
             ],
             "split": config.split,
+            "resample": config.resample,
         },
         cells=cells,
         experiments={},

@@ -11,11 +11,10 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from trainable.protocol import PASSES
+
 from .manifest import Manifest
 
-PASSES = {"all": 3, "as_run": 2, "head": 1}
-"""Cost of a training step in forward passes: the backward pass costs two, one where only the
-gradients of activations are needed, none below a frozen backbone."""
 KEPT = 2  # checkpoints of a trial on disk
 TENSORS = 4  # in a checkpoint for each trained parameter: itself, two of AdamW, the best
 GPUS = (1, 4, 16)  # clusters whose cost is shown
@@ -128,7 +127,7 @@ def _trials(manifest: Manifest, fresh: list[Cell], images: int, tflops: float | 
     data, classes = manifest.data, len(manifest.data["class_names"])
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"sweep {manifest.name}: {manifest.arch}, protocol {manifest.protocol}, "
+        title=f"sweep {manifest.name}: {manifest.arch}, {_protocols(manifest)}, "
         f"{data['name']} ({sum(data['class_counts']):,} images in {classes} classes), "
         f"split {data['split']}",
         caption="epochs, work and disk at most: if no trial stops early",
@@ -161,6 +160,12 @@ def _trials(manifest: Manifest, fresh: list[Cell], images: int, tflops: float | 
     total = sum(map(work, fresh)) + features, sum(disk(cell, classes) for cell in fresh)
     table.add_row(f"{len(fresh)} trials", *[""] * 5, *amounts(*total))
     return table
+
+
+def _protocols(manifest: Manifest) -> str:
+    others = [name for cell in manifest.cells for name in cell.get("protocols", ())]
+    names = list(dict.fromkeys([manifest.protocol, *others]))
+    return f"protocol{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _costs(cells: list[Cell], images: int, tflops: float) -> Table:

@@ -7,10 +7,10 @@ from typing import Annotated, Literal, get_args
 
 import tyro
 
-from trainable.protocol import INITS, PAPER_FRACTIONS, Init
+from trainable.protocol import AS_RUN, INITS, PAPER_FRACTIONS, SWITCHED, Init, ProtocolName
 from trainable.settings import Settings
 
-Preset = Literal["grid", "paper", "as_run", "demo"]
+Preset = Literal["grid", "paper", "as_run", "ablation", "demo"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,11 @@ class SweepConfig(Settings):
 
     preset: Preset = "grid"
     """grid: {scratch, pretrained} × 40…100 %. paper, as_run: the paper's nine trials, by its text
-    or as its authors ran them. demo: a small ViT on a rendered survey, minutes on a CPU."""
+    or as its authors ran them. ablation: both, and the four things they differ in one at a time.
+    demo: a small ViT on a rendered survey, minutes on a CPU."""
+    other_protocols: tuple[ProtocolName, ...] = ()
+    """Protocols to run beside --protocol, on the same data, splits and seeds. A trial that several
+    prescribe runs once."""
     inits: tuple[Init, ...] = INITS
     """Which of scratch and pretrained."""
     fractions: tuple[float, ...] = PAPER_FRACTIONS
@@ -27,7 +31,8 @@ class SweepConfig(Settings):
     scratch_fractions: tuple[float, ...] | None = None
     """Those of the scratch trials, where they differ from --fractions."""
     seeds: tuple[int, ...] = (0,)
-    """Every cell of the grid runs once with each seed."""
+    """Every cell of the grid runs once with each seed: another initialisation and batch order,
+    and with --resample another split."""
     gpus: int = 1
     """GPUs of this machine to use; 0 trains on the CPU."""
     gpus_per_trial: float | Literal["auto"] = 1.0
@@ -65,6 +70,8 @@ class SweepConfig(Settings):
                 raise ValueError(f"--{name}: give at least one")
         if any(not 0 <= seed < 2**32 for seed in self.seeds):
             raise ValueError(f"--seeds {self.seeds}: must be whole numbers from 0 to 2**32 - 1")
+        if self.resample and self.split_seed + max(self.seeds) >= 2**32:
+            raise ValueError("--resample: --split-seed and the largest of --seeds exceed 2**32 - 1")
         if self.gpus < 0 or (self.gpus_per_trial != "auto" and self.gpus_per_trial <= 0):
             raise ValueError(
                 f"--gpus {self.gpus} --gpus-per-trial {self.gpus_per_trial}: "
@@ -75,8 +82,13 @@ class SweepConfig(Settings):
         if self.name is not None and (not self.name or "/" in self.name or self.name[0] == "."):
             raise ValueError(f"--name {self.name!r}: must be a plain folder name")
 
+    @property
+    def protocols(self) -> tuple[ProtocolName, ...]:
+        """All protocols, that of the main report first."""
+        return tuple(dict.fromkeys((self.protocol, *self.other_protocols)))
+
     def cells(self) -> list[tuple[Init, float, int]]:
-        """(init, fraction, seed) of every trial; the whole baselines come first."""
+        """(init, fraction, seed) of each protocol's trials; the whole baselines come first."""
         cells = [
             (init, fraction, seed)
             for seed in dict.fromkeys(self.seeds)
@@ -90,10 +102,17 @@ class SweepConfig(Settings):
         return self.fractions if own is None else own
 
 
-def cell_id(init: Init, fraction: float, seed: int) -> str:
-    """A name that sorts and reads: ``pretrained-095-s0`` is 95 %, ``scratch-012.5-s1`` 12.5 %."""
+def cell_id(
+    init: Init, fraction: float, seed: int, other_protocol: ProtocolName | None = None
+) -> str:
+    """A name that sorts and reads: ``pretrained-095-s0`` is 95 %, ``scratch-012.5-s1`` 12.5 %.
+
+    Trials of another protocol than the sweep's own have its name in front:
+    ``as_run-pretrained-095-s0``.
+    """
     whole, _, rest = f"{100 * fraction:.10g}".partition(".")
-    return f"{init}-{whole:0>3}{'.' + rest if rest else ''}-s{seed}"
+    name = f"{init}-{whole:0>3}{'.' + rest if rest else ''}-s{seed}"
+    return f"{other_protocol}-{name}" if other_protocol else name
 
 
 PRESETS: dict[str, SweepConfig] = {
@@ -104,12 +123,21 @@ PRESETS: dict[str, SweepConfig] = {
     "as_run": SweepConfig(
         preset="as_run", protocol="as_run", split="subset-first", scratch_fractions=(1.0,)
     ),
+    "ablation": SweepConfig(
+        preset="ablation",
+        protocol="paper",
+        other_protocols=tuple(protocol.name for protocol in (*SWITCHED, AS_RUN)),
+        fractions=(0.4, 0.6, 0.8, 1.0),  # each δ and patience of the notebooks once
+        scratch_fractions=(1.0,),
+        seeds=(0, 1, 2),
+    ),
     "demo": SweepConfig(
         preset="demo",
         protocol="demo",
         data="mock",
         arch="vit_demo",
         fractions=(0.05, 0.1, 0.25, 0.5, 1.0),
+        seeds=(0, 1),
         gpus=0,
     ),
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -26,8 +27,9 @@ from surveys import ROOT, write_survey
 from sweeps import SAME, expected_rows, manifest
 
 COLUMNS = ["trial", "epoch", *SAME]
+EPOCH = re.compile(r"^(\S+)  epoch (\d+) ", re.MULTILINE)
 RESUME = "  python -m sweep.run --resume killed"
-FLAGS = ["--preset", "demo", "--fractions", "0.5", "1", "--learning-rate", "0.001"]
+FLAGS = ["--preset", "demo", "--fractions", "0.5", "1", "--learning-rate", "0.001", "--seeds", "0"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +73,19 @@ WAYS: dict[Callable[[subprocess.Popen[str]], None], int] = {  # and the exit cod
 }
 
 
-def kill(process: subprocess.Popen[str], moment: float, way: Callable) -> bool:
-    """End a sweep some time after its first epoch; False if it had ended by itself."""
+def kill(process: subprocess.Popen[str], moment: float, way: Callable) -> tuple[str, bool]:
+    """End a sweep some time after its first epoch; its output, False if it had ended by itself."""
     with process:
-        if not any("epoch " in line for line in process.stdout):
-            return False
+        first = next((line for line in process.stdout if EPOCH.match(line)), "")
+        if not first:
+            return "", False
         time.sleep(moment)
         if process.poll() is None:
             way(process)
-        output = process.stdout.read()
+        output = first + process.stdout.read()
     if process.returncode == 130 and not output.splitlines()[-1].startswith(RESUME):
         raise RuntimeError(f"the last line is not the command that resumes:\n{output}")
-    return process.returncode == WAYS[way]
+    return output, process.returncode == WAYS[way]
 
 
 def finish(storage: Path, *flags: str) -> str:
@@ -109,25 +112,27 @@ def undisturbed(sweep: Path) -> pd.DataFrame:
     return pd.concat([expected_rows(c["run"]).assign(trial=c["id"])[COLUMNS] for c in cells])
 
 
-def repeated(sweep: Path) -> int:
-    """Epochs that were trained again because a kill had lost them."""
-    logs = [pd.read_json(p, lines=True) for p in sweep.glob("run-*/*/result.json")]
-    return sum(len(log) - log["epoch"].nunique() for log in logs)
+def repeated(output: str) -> int:
+    """Epochs that were reported again because a kill had lost them."""
+    reported = EPOCH.findall(output)
+    return len(reported) - len(set(reported))
 
 
 def compare(settings: Killing, folder: Path, data: Path) -> dict[str, object]:
     """Run the sweep under fire, then its trials in peace; what was found."""
     random.seed(settings.seed)
     flags = [*FLAGS, "--data", str(data), "--max-epochs", str(settings.max_epochs)]
-    killed, attempt = 0, ["--name", "killed", *flags]
+    killed, output, attempt = 0, "", ["--name", "killed", *flags]
     while killed < settings.kills:
         way = list(WAYS)[killed % len(WAYS)]
-        if not kill(start(folder, *attempt), random.uniform(0, settings.within), way):
+        said, was_killed = kill(start(folder, *attempt), random.uniform(0, settings.within), way)
+        output += said
+        if not was_killed:
             break
         killed += 1
         print(f"kill {killed} of {settings.kills}", flush=True)
         attempt = ["--resume", "killed"]
-    finish(folder, "--resume", "killed")
+    output += finish(folder, "--resume", "killed")
     found = epochs(folder / "killed").sort_values(["trial", "epoch"], ignore_index=True)
     expected = undisturbed(folder / "killed").sort_values(["trial", "epoch"], ignore_index=True)
     in_order = found.groupby("trial")["epoch"].apply(
@@ -139,7 +144,7 @@ def compare(settings: Killing, folder: Path, data: Path) -> dict[str, object]:
         "trials": found["trial"].nunique(),
         "equal to the undisturbed trials, bit for bit": found.equals(expected),
         "each epoch once and in order": bool(in_order.all()),
-        "epochs trained again": repeated(folder / "killed"),
+        "epochs trained again": repeated(output),
     }
 
 

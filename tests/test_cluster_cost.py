@@ -16,8 +16,9 @@ from sweep.plan import GPUS, cost
 from sweep.space import PRESETS, SweepConfig
 from trainable import backbones
 from trainable.config import DataConfig
-from trainable.galaxy10 import GALAXY10_CLASSES, GALAXY10_COUNTS, Survey, select
+from trainable.galaxy10 import GALAXY10_CLASSES, GALAXY10_COUNTS, Survey
 from trainable.protocol import DROPPED_LABEL
+from trainable.selection import select
 from trainable.settings import Experiment
 
 PAGE = ROOT / "docs" / "cluster.md"

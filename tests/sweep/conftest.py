@@ -16,9 +16,11 @@ def command(survey_path, weights_path):
     """``command(storage, *flags)``: the argument list of a small sweep."""
 
     def build(storage, *flags, data=survey_path, weights=weights_path) -> list[str]:
+        seeds = () if "--seeds" in flags else ("--seeds", "0")
         return [
             *(sys.executable, "-m", "sweep.run", "--preset", "demo", "--data", str(data)),
-            *("--weights", str(weights), "--storage-path", str(storage), *map(str, flags)),
+            *("--weights", str(weights), "--storage-path", str(storage), *seeds),
+            *map(str, flags),
         ]
 
     return build

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -81,9 +82,16 @@ def sweep(cluster, command):
     return start
 
 
+def pid_of(trial: Path) -> int:
+    """A trial's process, as soon as Tune has logged an epoch; the table shows it before."""
+    while (rows := rows_of(trial)).empty:
+        time.sleep(0.2)
+    return int(rows["pid"].iloc[-1])
+
+
 def nodes_with_trials(cluster: Cluster, experiment: Path) -> set[int]:
     """Index of each node that runs a trial: the trial's process descends from the node's."""
-    pids = {int(rows_of(folder)["pid"].iloc[-1]) for folder in experiment.glob("*-s?")}
+    pids = {pid_of(folder) for folder in experiment.glob("*-s?")}
     return {
         index
         for index, node in enumerate(cluster.nodes)

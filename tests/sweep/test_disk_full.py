@@ -11,7 +11,7 @@ from trainable.checkpoint import RESERVE
 
 MB = 1_000_000
 DISK = 70 * MB
-CHECKPOINT = 13 * MB  # of vit_demo trained from scratch, rounded down
+CHECKPOINT = 10 * MB  # of vit_demo trained from scratch, rounded down
 
 
 @pytest.fixture

@@ -99,6 +99,28 @@ def test_adding_seeds_runs_the_new_cells_alone(finished, sweep_run, tmp_path):
     assert len(rows_of(tmp_path / "small" / "run-1" / "pretrained-100-s1")) == 3
 
 
+def test_another_protocol_joins_a_sweep(finished, sweep_run, tmp_path):
+    """What the sweep has stays; the report is about its own protocol and compares both."""
+    shutil.copytree(finished[0] / "small", tmp_path / "small")
+    flags = ("--fractions", 1, "--other-protocols", "paper+trained")
+    process = sweep_run(tmp_path, "--resume", tmp_path / "small", *flags)
+    assert process.returncode == 0, process.stderr
+    assert "5 of 5 trials finished" in process.stdout
+    added = "paper+trained-pretrained-100-s0"  # both prescribe the same trial from scratch
+    assert manifest(tmp_path)["experiments"]["run-1"] == [added]
+    assert len(rows_of(tmp_path / "small" / "run-1" / added)) == 3
+    results = read(tmp_path / "small")
+    assert results.protocols == ("demo", "paper+trained")
+    assert set(results.main.complete["trial"]) == CELLS
+    assert set(results.only("paper+trained").complete["trial"]) == {added, "scratch-100-s0"}
+    assert report.main([str(tmp_path / "small")]) == 0
+    table = (tmp_path / "small" / "report" / "tables" / "protocols.md").read_text()
+    assert "less demo, points" in table
+    again = sweep_run(tmp_path, "--resume", tmp_path / "small")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("epoch") == 0
+
+
 def wait_for(process, text: str) -> None:
     for line in process.stdout:
         if text in line:
@@ -232,7 +254,9 @@ class TestRefused:
         [
             (("--protocol", "paper"), "protocol was 'demo', is now 'paper'"),
             (("--learning-rate", "0.1"), "learning_rate was None, is now 0.1"),
+            (("--scratch-learning-rate", "0.1"), "scratch_learning_rate was None, is now 0.1"),
             (("--split-seed", "5"), "split_seed was 0, is now 5"),
+            (("--resample",), "resample was False, is now True"),
             (("--drop-labels", "2"), "labels was"),
         ],
     )
@@ -256,5 +280,5 @@ def test_dry_run_lists_every_trial_and_writes_nothing(capsys, survey_path, weigh
     assert main(["--preset", "demo", *map(str, flags), "--fractions", "1", "0.5", "--dry-run"]) == 0
     plan = capsys.readouterr().out
     assert all(cell in plan for cell in CELLS)
-    assert "822,531" in plan  # parameters of scratch, three classes
+    assert "679,843" in plan  # parameters of scratch, three classes
     assert not (tmp_path / "out").exists()
