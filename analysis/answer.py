@@ -9,6 +9,7 @@ import pandas as pd
 
 from . import words
 from .baseline import Crossing
+from .crossing import BELOW, NEVER, Enough
 from .frames import BASELINE_FRACTION, Results
 from .verdicts import absent
 
@@ -26,7 +27,13 @@ class Answer:
     sentences: tuple[str, ...]
 
 
-def answer(results: Results, against: pd.DataFrame, equal: pd.DataFrame, cross: Crossing) -> Answer:
+def answer(
+    results: Results,
+    against: pd.DataFrame,
+    equal: pd.DataFrame,
+    cross: Crossing,
+    found: Enough,
+) -> Answer:
     """The answer from the comparisons of `baseline`.
 
     Parameters
@@ -35,6 +42,8 @@ def answer(results: Results, against: pd.DataFrame, equal: pd.DataFrame, cross: 
         As `baseline.against_baseline` and `baseline.at_equal_labels` give them.
     cross
         As `baseline.crossing` gives it.
+    found
+        As `crossing.enough` gives it.
     """
     if equal.empty and against.empty:
         reasons = [absent(results, init, BASELINE_FRACTION) for init in ("pretrained", "scratch")]
@@ -47,7 +56,8 @@ def answer(results: Results, against: pd.DataFrame, equal: pd.DataFrame, cross: 
         headline += _otherwise_with_fewer(equal)
         sentences.append(sentence)
     if len(against):
-        sentences.append(_labels_needed(against, cross))
+        sentences.append(labels_needed(against, found))
+        sentences.append(_by_its_intervals(cross))
     else:
         why = absent(results, "scratch", BASELINE_FRACTION)
         sentences.append(f"How many labels it needs cannot be told: {why}.")
@@ -103,26 +113,38 @@ def _otherwise_with_fewer(equal: pd.DataFrame) -> str:
 
 def _difference(row: pd.Series) -> str:
     low, high = words.points(row["low"]), words.points(row["high"])
-    return f"{words.points(row['difference'])} points [{low}, {high}]"
+    text = f"{words.points(row['difference'])} points [{low}, {high}]"
+    return text + words.p_value(row["p"])
 
 
-def _labels_needed(against: pd.DataFrame, cross: Crossing) -> str:
-    """Where the pre-trained model reaches the baseline."""
-    baseline = f"the baseline (from scratch on all labels, {words.percent(against['scratch'][0])})"
-    if cross.fraction is None:
+def labels_needed(against: pd.DataFrame, found: Enough) -> str:
+    """Where the pre-trained model reaches the baseline, interpolated, with its interval."""
+    place, saving = found.crossing, found.savings[-1]
+    baseline = f"the baseline (from scratch on all labels, {words.percent(saving.accuracy)})"
+    if place.value == NEVER:
         best = against.loc[against["difference"].idxmax()]
         text = (
             f"The pre-trained model does not reach {baseline} at any fraction tested; it comes "
-            f"closest at {words.fraction(best['fraction'])}: {_difference(best)}."
+            f"closest at {words.fraction(best['fraction'])}: {_difference(best)}"
+        )
+    elif place.value == BELOW:
+        smallest = against.iloc[0]
+        text = (
+            f"The pre-trained model is at {baseline} with {words.fraction(smallest['fraction'])} "
+            f"of the labels already, {smallest['n_train']:,} images, the smallest fraction tested "
+            "(fewer may do)"
         )
     else:
-        row = against[against["fraction"] == cross.fraction].iloc[0]
         text = (
-            f"The pre-trained model reaches the mean accuracy of {baseline} at "
-            f"{words.fraction(cross.fraction)} of the labels, {row['n_train']:,} images"
-            f"{', the smallest fraction tested (fewer may do)' if cross.at_smallest else ''}: "
-            f"{_difference(row)}."
+            f"The pre-trained model reaches {baseline} with {place.words} of the labels, about "
+            f"{place.value * saving.n_train:,.0f} images, interpolated between the fractions tested"
         )
+    how = "" if place.low is None else f" ({place.how})"
+    return f"{text}; {place.interval}{how}."
+
+
+def _by_its_intervals(cross: Crossing) -> str:
+    """Which fractions tested lie below, at and above the baseline."""
     parts = []
     for fractions, what in (
         (cross.below, "clearly below it"),
@@ -131,7 +153,7 @@ def _labels_needed(against: pd.DataFrame, cross: Crossing) -> str:
     ):
         if fractions:
             parts.append(f"{what} at {words.listed(map(words.fraction, fractions))}")
-    return f"{text} By its intervals it is {'; '.join(parts)}."
+    return f"Held against the baseline fraction by fraction, it is {'; '.join(parts)}."
 
 
 def _few_labels(equal: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from .crossing import ROUNDING, monotone
 from .frames import BASELINE_FRACTION, Results
 from .statistics import Arm, accuracy_difference, arm
 
@@ -18,6 +19,7 @@ COLUMNS = (
     "difference",
     "low",
     "high",
+    "p",
     "sign",
     "n_pretrained",
     "n_scratch",
@@ -30,9 +32,7 @@ class Crossing:
     """Where the pre-trained model reaches the baseline."""
 
     fraction: float | None
-    """The smallest fraction tested at which its mean accuracy is the baseline's or more."""
-    at_smallest: bool = False
-    """It is there at the smallest fraction tested already: the crossing may lie below."""
+    """The smallest fraction tested at which its fitted accuracy is the baseline's or more."""
     below: tuple[float, ...] = ()
     """Fractions whose interval lies wholly below the baseline."""
     level: tuple[float, ...] = ()
@@ -41,14 +41,10 @@ class Crossing:
     """Fractions whose interval lies wholly above the baseline."""
 
     @property
-    def words(self) -> str:
-        """The crossing in words."""
-        if not (self.below or self.level or self.above):
-            return "not tested"
-        if self.fraction is None:
-            return "not reached at any fraction tested"
-        place = f"{self.fraction:.4%}".rstrip("0%").rstrip(".") + " %"
-        return f"at or below {place}, the smallest fraction tested" if self.at_smallest else place
+    def why_none(self) -> str:
+        """Why there is no such fraction."""
+        tested = self.below or self.level or self.above
+        return "not reached at any fraction tested" if tested else "not tested"
 
 
 def against_baseline(results: Results) -> pd.DataFrame:
@@ -79,6 +75,7 @@ def _compared(results: Results, other: Callable[[float], Arm | None]) -> pd.Data
                 "difference": difference.value,
                 "low": difference.low,
                 "high": difference.high,
+                "p": difference.p,
                 "sign": difference.sign,
                 "n_pretrained": ours.n,
                 "n_scratch": theirs.n,
@@ -89,7 +86,9 @@ def _compared(results: Results, other: Callable[[float], Arm | None]) -> pd.Data
 
 
 def crossing(compared: pd.DataFrame) -> Crossing:
-    """The smallest fraction that reaches the baseline, from `against_baseline`.
+    """The smallest fraction tested that reaches the baseline, from `against_baseline`.
+
+    Reaches it by the fit of `crossing.monotone`: chance ups and downs are evened out.
 
     Parameters
     ----------
@@ -97,14 +96,16 @@ def crossing(compared: pd.DataFrame) -> Crossing:
         Columns ``fraction``, ``difference`` (mean, 0–1) and ``sign`` (-1, 0 or 1: where the
         interval lies), by ascending fraction.
     """
-    reached = compared.loc[compared["difference"] >= 0, "fraction"]
+    if compared.empty:
+        return Crossing(fraction=None)
+    fit = monotone(compared["difference"].to_numpy(dtype=float))
+    reached = compared.loc[fit >= -ROUNDING, "fraction"]
     fraction = None if reached.empty else float(reached.min())
     below, level, above = (
         tuple(map(float, compared.loc[compared["sign"] == sign, "fraction"])) for sign in (-1, 0, 1)
     )
     return Crossing(
         fraction=fraction,
-        at_smallest=fraction is not None and fraction == float(compared["fraction"].min()),
         below=below,
         level=level,
         above=above,

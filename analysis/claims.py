@@ -13,9 +13,11 @@ import pandas as pd
 from . import paper, words
 from .baseline import Crossing, against_baseline, crossing
 from .claims_time import epoch_time, longer_training, time_at_crossing
+from .crossing import Enough, enough
 from .frames import BASELINE_FRACTION, Results
 from .statistics import Arm, Estimate, accuracy_difference, arm
 from .verdicts import (
+    ABOUT,
     Claim,
     absent,
     both_absent,
@@ -25,16 +27,25 @@ from .verdicts import (
 )
 
 
-def claims(results: Results, compared: pd.DataFrame | None = None) -> list[Claim]:
-    """All claims, in the paper's order; `compared` spares `against_baseline` a second run."""
+def claims(
+    results: Results, compared: pd.DataFrame | None = None, found: Enough | None = None
+) -> list[Claim]:
+    """All claims, in the paper's order.
+
+    Parameters
+    ----------
+    compared, found
+        As `against_baseline` and `crossing.enough` give them; made here unless given.
+    """
     compared = against_baseline(results) if compared is None else compared
+    found = enough(results) if found is None else found
     cross = crossing(compared)
     return [
         _best_accuracy(results),
         _first_epochs(results),
         epoch_time(results),
         longer_training(results),
-        _fewer_labels(results, compared, cross),
+        _fewer_labels(results, cross, found),
         time_at_crossing(results, cross),
     ]
 
@@ -96,14 +107,14 @@ def _first_epochs(results: Results) -> Claim:
         first = epochs[epochs["epoch"] <= n].groupby("trial")["val_accuracy"]
         if len(first) < side.n or (first.count() < n).any():
             return unknown(claim, published, f"a trial of {side.label} has fewer than {n} epochs")
-        arms.append(replace(side, accuracies=tuple(first.mean()), correct=None))
+        arms.append(replace(side, accuracies=tuple(first.mean()), rows=None))
     result = _better(claim, published, *arms, paper.FIRST_EPOCHS_GAIN, results)
     return replace(
         result, why=f"Mean validation accuracy of epochs 1 to {n}, images unpaired. {result.why}"
     )
 
 
-def _fewer_labels(results: Results, compared: pd.DataFrame, cross: Crossing) -> Claim:
+def _fewer_labels(results: Results, cross: Crossing, found: Enough) -> Claim:
     claimed = paper.SMALLEST_FRACTION
     claim = f"It matches the baseline with about {words.fraction(claimed)} of the labels."
     match = paper.published("pretrained", claimed)
@@ -111,12 +122,9 @@ def _fewer_labels(results: Results, compared: pd.DataFrame, cross: Crossing) -> 
         f"{words.fraction(claimed)}: {words.percent(match.accuracy, 2)} against "
         f"{words.percent(paper.BASELINE.accuracy, 2)} (table 1)"
     )
-    why = absent(results, "scratch", BASELINE_FRACTION)
-    if why or compared.empty:
+    why, place = absent(results, "scratch", BASELINE_FRACTION), found.crossing
+    if why or place is None:
         return unknown(claim, published, why or "no pre-trained trial is complete")
-    if compared["fraction"].min() > claimed:
-        smallest = words.fraction(compared["fraction"].min())
-        return unknown(claim, published, f"no fraction below {smallest} was tested")
     parts = [
         f"interval {where} the baseline at {words.listed(map(words.fraction, fractions))}"
         for where, fractions in (
@@ -128,8 +136,9 @@ def _fewer_labels(results: Results, compared: pd.DataFrame, cross: Crossing) -> 
     ]
     return Claim(
         claim=claim,
-        verdict=verdict_on_fraction(compared, claimed),
-        ours=f"first at the baseline's mean: {cross.words}",
+        verdict=verdict_on_fraction(place, claimed),
+        ours=f"{place.words}; {place.interval}",
         paper=published,
-        why=f"{'; '.join(parts).capitalize()}.",
+        why=f"Isotonic fit, interpolated; {place.how}. “About” allows {words.fraction(ABOUT)} of "
+        f"the labels more. Of the fractions tested: {'; '.join(parts)}.",
     )

@@ -77,7 +77,7 @@ def time_at_crossing(results: Results, cross: Crossing) -> Claim:
     )
     why = absent(results, "scratch", BASELINE_FRACTION)
     if why or cross.fraction is None:
-        return unknown(claim, published, why or f"the baseline is {cross.words}")
+        return unknown(claim, published, why or f"the baseline is {cross.why_none}")
     share, a, b = _time(results, "total_seconds", cross.fraction)
     if share is None:
         return unknown(claim, published, "the epochs' times are not in the logs")
@@ -113,4 +113,6 @@ def _less(share: Estimate) -> str:
 def _as_shares(share: Estimate) -> str:
     if share.low is None:
         return ""
-    return f" [{words.percent(share.low, 0)} to {words.percent(share.high, 0)} of it]"
+    low, high = (f"{end * 100:.2g} %" if end < 0.1 else words.percent(end, 0)
+                 for end in (share.low, share.high))  # fmt: skip
+    return f" [{low} to {high} of it]"

@@ -6,10 +6,12 @@ differ too (square, circle), so that nothing rests on colour alone.
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from . import words
 from .statistics import spread, wilson
@@ -37,7 +39,7 @@ STYLE = {
 def example(image: np.ndarray, name: str, ax: Axes) -> Axes:
     """Figure 2, one class: its image (S, S, 3) uint8 and name."""
     ax.imshow(image, interpolation="nearest" if len(image) < 100 else "antialiased")
-    ax.set_title(name, fontsize=9)
+    ax.set_title(textwrap.fill(name, 22), fontsize=9)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     return ax
@@ -117,25 +119,24 @@ def _label(init: str, counts: pd.Series) -> str:
     return f"{init}, {words.seeds(counts)}"
 
 
-def _cell(cell: pd.DataFrame, value: str, x: float, init: str, ax: Axes, beside=0.09) -> None:
-    """One cell: its mean with whiskers, and its seeds as dots at `beside` of it."""
+def _cell(cell: pd.DataFrame, value: str, x: float, init: str, ax: Axes) -> None:
+    """One cell: its mean with whiskers, and its seeds as dots beside it."""
     mean, std, n = spread(cell[value].tolist())
     accuracy = value == "best_val_accuracy"
     error = None
     if n > 1:
         error = [[std], [std]]
         dots = {"color": COLOURS[init], "alpha": 0.55, "markersize": 4}
-        ax.plot([x + beside] * n, cell[value], ".", **dots)
+        ax.plot([x + 0.09] * n, cell[value], ".", **dots)
     elif accuracy:
         interval = wilson(mean, int(cell["n_val"].iloc[0]))
         error = [[mean - interval.low], [interval.high - mean]]
     ax.errorbar(x, mean, error, fmt=MARKS[init], color=COLOURS[init], markersize=6, capsize=2.5)
-    if beside:
-        text = f"{mean * 100:.1f}" if accuracy else f"{mean:.2f}"
-        behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
-        style = {"ha": "center", "fontsize": 7.5, "color": "#333333", "bbox": behind}
-        above = mean + (error[1][0] if error else 0)
-        ax.annotate(text, (x, above), (0, 6), textcoords="offset points", **style)
+    text = f"{mean * 100:.1f}" if accuracy else f"{mean:.2f}"
+    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+    style = {"ha": "center", "fontsize": 7.5, "color": "#333333", "bbox": behind}
+    above = mean + (error[1][0] if error else 0)
+    ax.annotate(text, (x, above), (0, 6), textcoords="offset points", **style)
 
 
 def _published(published: pd.DataFrame | None, trials: pd.DataFrame, value: str, ax: Axes) -> None:
@@ -167,62 +168,3 @@ def _baseline(trials: pd.DataFrame, value: str, ax: Axes) -> None:
     baseline = trials[(trials["init"] == "scratch") & (trials["fraction"] == 1)]
     if len(baseline):
         ax.axhline(baseline[value].mean(), label="baseline: scratch at 100 %", **BASELINE_STYLE)
-
-
-def learning_curves(trials: pd.DataFrame, ax: Axes) -> Axes:
-    """Best validation accuracy of both inits over the number of training images.
-
-    Whiskers as in `best_accuracy`, whose columns it takes.
-    """
-    for init, cells in trials.groupby("init", sort=False):
-        cells = cells.groupby("n_train")
-        means = cells["best_val_accuracy"].mean()
-        style = {"color": COLOURS[init], "label": _label(init, cells.size())}
-        side = 0.988 if init == "scratch" else 1 / 0.988  # so that whiskers do not coincide
-        ax.plot(means.index * side, means, MARKS[init] + "-", **style)
-        for n_train, cell in cells:
-            _cell(cell, "best_val_accuracy", n_train * side, init, ax, beside=0)
-    _baseline(trials, "best_val_accuracy", ax)
-    ax.set_xscale("log")
-    counts = sorted(trials["n_train"].unique())
-    ax.set_xticks(_spaced(counts))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    in_percent(ax)
-    ax.set(xlabel="training images (log scale)", ylabel="best validation accuracy")
-    ax.legend(loc="lower right")
-    return ax
-
-
-def _spaced(counts: list[int], apart: float = 1.15) -> list[int]:
-    """The counts that have room for a label on a logarithmic axis, from the largest down."""
-    kept: list[int] = []
-    for count in reversed(counts):
-        if not kept or kept[-1] / count >= apart:
-            kept.append(count)
-    return kept
-
-
-def confusion(counts: pd.DataFrame, ax: Axes) -> Axes:
-    """Confusion matrix: counts in the cells, share of the true class as shade.
-
-    Parameters
-    ----------
-    counts
-        As `statistics.confusion` gives it. A class without images has an empty row.
-    """
-    totals = counts.sum(axis=1)
-    shares = counts.div(totals.where(totals > 0), axis=0).astype(float)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(counts.shape):
-        shade = shares.iat[row, column]
-        text = f"{counts.iat[row, column]}" if totals.iloc[row] else words.NONE
-        colour = "white" if shade > 0.55 else "#333333"
-        ax.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    places = range(len(counts))
-    ax.set_xticks(places, counts.columns, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set_yticks(places, [f"{name} ({totals[name]:,})" for name in counts.index])
-    ax.set(xlabel="predicted class", ylabel="true class (images)")
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-    return ax

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,19 @@ class Predictions:
         return self.probabilities.argmax(axis=1) == self.labels
 
 
+def of_cell(cell: dict[str, Any], manifest: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the protocols that prescribe a cell of a manifest, its own first."""
+    return tuple(cell.get("protocols", [manifest["protocol"]]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """A grid of trials as frames. Fractions and accuracies are in 0–1, times in seconds."""
 
     manifests: tuple[dict[str, Any], ...]
     trials: pd.DataFrame
-    """One row per cell of the manifests, whatever became of it: ``status`` says."""
+    """One row per cell of the manifests, whatever became of it: ``status`` says. ``protocols`` has
+    the names of all that prescribe the trial, ``protocol`` the one that it is shown under."""
     epochs: pd.DataFrame
     """One row per trial and epoch, each once and in order."""
     examples: np.ndarray | None = None
@@ -66,6 +72,37 @@ class Results:
     def manifest(self) -> dict[str, Any]:
         """The first manifest; the others agree with it in all but their cells."""
         return self.manifests[0]
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Names of all protocols that were run, the one of `manifest` first."""
+        others = (name for names in self.trials["protocols"] for name in names)
+        return tuple(dict.fromkeys((self.manifest["protocol"], *others)))
+
+    @property
+    def main(self) -> Results:
+        """The part of the results that the report is about but for its section on protocols."""
+        return self.only(self.manifest["protocol"])
+
+    def only(self, protocol: str) -> Results:
+        """What one protocol prescribes: its trials and epochs, and manifests of its cells alone."""
+        trials = self.trials[[protocol in names for names in self.trials["protocols"]]]
+        manifests = [
+            manifest
+            | {
+                "protocol": protocol,
+                "cells": [
+                    cell for cell in manifest["cells"] if protocol in of_cell(cell, manifest)
+                ],
+            }
+            for manifest in self.manifests
+        ]
+        return replace(
+            self,
+            manifests=tuple(manifest for manifest in manifests if manifest["cells"]),
+            trials=trials.assign(protocol=protocol).reset_index(drop=True),
+            epochs=self.epochs[self.epochs["trial"].isin(trials["trial"])].reset_index(drop=True),
+        )
 
     @property
     def complete(self) -> pd.DataFrame:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .frames import of_cell
+
 FORMAT = 1
 KEYS = (
     "name",
@@ -69,7 +71,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_comparable(manifests: list[dict[str, Any]]) -> None:
-    """Refuse sweeps that differ in anything but their cells.
+    """Refuse sweeps that differ in anything but their protocols and cells.
 
     Raises
     ------
@@ -85,17 +87,19 @@ def check_comparable(manifests: list[dict[str, Any]]) -> None:
                     f"grid: {what} is {here!r} in one and {there!r} in the other; "
                     "write a report for each"
                 )
-    recipes: dict[str, dict[str, Any]] = {}
-    for cell in (cell for manifest in manifests for cell in manifest["cells"]):
-        recipe = _recipe(cell["run"])
-        known = recipes.setdefault(cell["run"]["init"], recipe)
-        for name, value in recipe.items():
-            if known[name] != value:
-                raise NotASweep(
-                    f"the cell {cell['id']!r} has {name} {value!r} where others of init "
-                    f"{cell['run']['init']!r} have {known[name]!r}; seeds and fractions can only "
-                    "be compared where nothing else differs: write a report for each sweep"
-                )
+    recipes: dict[tuple[str, str], dict[str, Any]] = {}
+    for manifest, cell in ((m, cell) for m in manifests for cell in m["cells"]):
+        recipe, init = _recipe(cell["run"]), cell["run"]["init"]
+        for protocol in of_cell(cell, manifest):
+            known = recipes.setdefault((protocol, init), recipe)
+            for name, value in recipe.items():
+                if known.get(name, value) != value:
+                    raise NotASweep(
+                        f"the cell {cell['id']!r} has {name} {value!r} where others of init "
+                        f"{init!r} and protocol {protocol!r} have {known[name]!r}; seeds and "
+                        "fractions can only be compared where nothing else differs: write a report "
+                        "for each sweep"
+                    )
 
 
 def _identity(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -107,8 +111,9 @@ def _identity(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]
         ("image_size", "the image size"),
     ):
         pairs.append((what, a["data"][key], b["data"][key]))
-    for key in ("arch", "protocol"):
-        pairs.append((f"the {key}", a[key], b[key]))
+    pairs.append(("the arch", a["arch"], b["arch"]))
+    varies = (bool(manifest["data"].get("resample")) for manifest in (a, b))
+    pairs.append(("whether the split varies with the seed", *varies))
     if a["weights"] and b["weights"]:
         key = "weights_sha256" if "weights_sha256" in a and "weights_sha256" in b else "weights"
         pairs.append((f"the {key}", a[key], b[key]))
@@ -116,6 +121,7 @@ def _identity(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]
 
 
 def _recipe(run: dict[str, Any]) -> dict[str, Any]:
-    """What all trials of one init share."""
-    names = ("trained", "transform", "learning_rate", "weight_decay", "batch_size")
-    return {name: run[name] for name in names if name in run}
+    """What all trials of one protocol and init share."""
+    names = ("trained", "transform", "learning_rate", "weight_decay", "batch_size", "precision")
+    augment = run.get("augment", False)  # of a sweep from before there was a choice
+    return {name: run[name] for name in names if name in run} | {"augment": augment}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import pandas as pd
 
 from . import answer, paper, tables, words
 from .frames import Results
-from .statistics import confusion, recall
+from .html import template
 
 if TYPE_CHECKING:
     from .report import Findings
@@ -21,6 +20,7 @@ SETTINGS = (
     "weight_decay",
     "batch_size",
     "max_epochs",
+    "augment",
     "precision",
 )
 CLAIMS_TITLE = "The claims of the paper"
@@ -35,7 +35,12 @@ OPTIMISTIC = (
 )
 SUBSET_FIRST = (
     "The subset is taken first and then split, as in the paper: each fraction is scored on other, "
-    "and fewer, images, so its comparisons rest on two samples of images and are less sharp."
+    "and fewer, images, so its comparisons are paired on few images or none and are less sharp."
+)
+RESAMPLED = (
+    "Each seed has a split of its own: trials of one seed and fraction share a validation set and "
+    "are paired on it, others on the images that they share. Intervals cover the choice of "
+    "training images too."
 )
 FIXED = (
     "All fractions are scored on one fixed validation set, so differences are paired over its "
@@ -43,11 +48,12 @@ FIXED = (
 )
 LIMITS = (
     OPTIMISTIC,
-    "Intervals cover the choice of validation images and, with two seeds or more, the seed; not "
-    "the choice of training images within a fraction, nor other hyperparameters. Each is a 95 % "
+    "Intervals cover the choice of validation images and, with two seeds or more, the seed; the "
+    "choice of training images only where the split varies with the seed (--resample); other "
+    "hyperparameters never. Each is a 95 % "
     "interval for itself: of twenty comparisons without a difference, one is expected to show one.",
-    "The verdicts are about this data, this model, these weights and this protocol; no "
-    "augmentation is used, and it can be a rival to pre-training where labels are few.",
+    "The verdicts are about this data, this model, these weights, this protocol and this "
+    "augmentation (see the settings), which can be a rival to pre-training where labels are few.",
     "Times are of one machine, and of trials that may have run side by side on it.",
 )
 
@@ -58,7 +64,8 @@ def paper_tables(results: Results) -> dict[str, tuple[str, pd.DataFrame, list[in
     return {
         "table_1": (
             "Table 1. Best validation accuracy and lowest validation loss. Mean ± standard "
-            "deviation over seeds; Wilson's interval is over the validation images alone. "
+            "deviation over seeds. The 95 % interval is over validation images and seeds; with one "
+            "seed it is Wilson's, over the images alone. "
             f"Columns “paper”: {tables.PAPER_NOTE}, n = 1 run.",
             tables.table_1(results),
             bold,
@@ -81,17 +88,10 @@ def render(results: Results, found: Findings, sources: dict[str, str]) -> str:
     sources
         Name of a figure → data URI.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: value.replace(" %", "\u00a0%") if isinstance(value, str) else value,
-    )
+    whole, results = results, results.main
     manifest = results.manifest
-    return environment.get_template("report.html").render(
-        title=" + ".join(m["name"] for m in results.manifests),
+    return template("report.html").render(
+        title=" + ".join(m["name"] for m in whole.manifests),
         question=answer.QUESTION,
         answer=found.answer,
         summary=_summary(results),
@@ -100,18 +100,29 @@ def render(results: Results, found: Findings, sources: dict[str, str]) -> str:
         not_comparable=paper.why_not_comparable(manifest),
         tables=paper_tables(results).values(),
         bold_columns=tables.BOLD,
-        plates=found.plates,
+        plates=[p for p in found.plates if not found.protocols or p is not found.protocols.plate],
+        protocols=found.protocols,
+        labels=found.labels,
         sources=sources,
-        classes=per_class(results),
+        classes=found.classes,
+        calibration=found.calibration,
+        galaxies=found.galaxies,
         facts=_facts(results),
-        scoring=(SCORING, SUBSET_FIRST if manifest["data"]["split"] == "subset-first" else FIXED),
+        scoring=_scoring(manifest["data"]),
         protocol=_protocol(results),
-        trials=tables.trials_table(results),
-        missing=results.missing,
-        notes=results.notes,
+        trials=tables.trials_table(whole),
+        missing=whole.missing,
+        notes=whole.notes,
         limits=LIMITS,
-        manifests=results.manifests,
+        manifests=whole.manifests,
     )
+
+
+def _scoring(data: dict[str, Any]) -> list[str]:
+    """How trials are scored, by how their images are split."""
+    split = [SUBSET_FIRST] if data["split"] == "subset-first" else []
+    split += [RESAMPLED] if data.get("resample") else []
+    return [SCORING, *(split or [FIXED])]
 
 
 def _summary(results: Results) -> str:
@@ -122,7 +133,8 @@ def _summary(results: Results) -> str:
     return (
         f"{len(complete)} of {len(trials)} trials complete{n}; {data['name']}, "
         f"{sum(data['class_counts']):,} images in {len(data['class_names'])} classes; "
-        f"{results.manifest['arch']}, protocol {results.manifest['protocol']}"
+        f"{results.manifest['arch']}, weights {results.manifest['weights'] or 'none'}, protocol "
+        f"{results.manifest['protocol']}"
     )
 
 
@@ -175,24 +187,3 @@ def _protocol(results: Results) -> pd.DataFrame:
             name.replace("_", " "): ", ".join(sorted(v)) or words.NONE for name, v in row.items()
         }
     return pd.DataFrame(rows).rename_axis("setting").reset_index()
-
-
-def per_class(results: Results) -> pd.DataFrame | None:
-    """Share of each class that the best trial of each init finds, with Wilson's interval."""
-    names, columns = results.manifest["data"]["class_names"], {}
-    ranked = results.complete.sort_values("best_val_accuracy", ascending=False, kind="stable")
-    for init in ("scratch", "pretrained"):
-        trials = ranked.loc[ranked["init"] == init, "trial"]
-        stored = results.predictions(trials.iloc[0]) if len(trials) else None
-        if stored is None:
-            continue
-        found = recall(confusion(stored, names))
-        columns.setdefault("class", found["class"])
-        texts = [
-            f"{row.recall * 100:.0f} % [{row.low * 100:.0f}–{row.high * 100:.0f}], n = {row.images}"
-            if row.images
-            else "no validation image"
-            for row in found.itertuples()
-        ]
-        columns[f"{init} ({trials.iloc[0]})"] = texts
-    return pd.DataFrame(columns) if columns else None

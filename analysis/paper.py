@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from trainable.protocol import ARCHITECTURE, Init
+from trainable.protocol import ARCHITECTURE, DROPPED_LABEL, Init
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ FIRST_EPOCHS_GAIN = 0.05  # §5.1: "an average accuracy increase of 5%"
 SMALLEST_FRACTION = 0.5  # §5.2: "only requires around 50% of the images"
 TIME_SHARE_IN_TEXT = 0.4  # §5.2: "and 40% of the time"; table 2 gives 47/131 min
 N_CLASSES = 9  # §3: ten less the one that is dropped
+PAPERS_CLASSES = (N_CLASSES, [DROPPED_LABEL])
 
 RERUNS = ("base_vit", "ft_vit_40", "ft_vit_50", "ft_vit_95", "ft_vit_100")
 """Trials whose curves in `authors_curves.csv` are later re-runs, not those of table 1."""
@@ -114,8 +115,10 @@ def why_not_comparable(manifest: dict[str, Any]) -> str | None:
     reasons = []
     if not data["is_galaxy10"]:
         reasons.append(f"the data is {data['name']}, not Galaxy10 DECaLS")
-    elif len(data["class_names"]) != N_CLASSES:
-        reasons.append(f"{len(data['class_names'])} classes are kept, not the paper's {N_CLASSES}")
+    elif (len(data["class_names"]), [row[0] for row in data["dropped"]]) != PAPERS_CLASSES:
+        reasons.append(f"its classes are other than the paper's {N_CLASSES}")
+    if any(cell["run"].get("augment") for cell in manifest["cells"]):
+        reasons.append("the training images are augmented, the paper's are not")
     if manifest["arch"] != ARCHITECTURE:
         reasons.append(f"the model is {manifest['arch']}, not {ARCHITECTURE}")
     if manifest["protocol"] not in ("paper", "as_run"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import matplotlib
@@ -12,7 +11,6 @@ from matplotlib.figure import Figure
 
 from . import curves, figures, paper, words
 from .frames import BASELINE_FRACTION, Results
-from .statistics import confusion
 
 COLUMNS = 5
 
@@ -26,6 +24,10 @@ class Plate:
     title: str
     caption: str
     figure: Figure
+    section: str = "figures"
+    """Id of the report's section that shows it."""
+    dots_per_inch: int | None = None
+    """Of photographs, which go into the page as pixels; None: as vectors."""
 
 
 def plates(results: Results, *, with_authors: bool) -> list[Plate]:
@@ -45,8 +47,6 @@ def plates(results: Results, *, with_authors: bool) -> list[Plate]:
                 _validation(results, authors),
                 _per_trial(results, "figure_6"),
                 _per_trial(results, "figure_7"),
-                _learning(results),
-                *_confusions(results),
             ]
         return [plate for plate in made if plate is not None]
 
@@ -68,6 +68,7 @@ def _examples(results: Results) -> Plate | None:
         title="Figure 2. One image of each class",
         caption=f"The n = {len(names)} classes that are kept.",
         figure=figure,
+        dots_per_inch=int(figures.STYLE["savefig.dpi"]),
     )
 
 
@@ -188,41 +189,3 @@ def _per_trial(results: Results, name: str) -> Plate:
         caption=" ".join(filter(None, ["Mean over seeds.", spread, red, hollow])),
         figure=figure,
     )
-
-
-def _learning(results: Results) -> Plate | None:
-    trials = results.complete
-    if (trials.groupby("init")["fraction"].nunique() < 2).any() or trials["init"].nunique() < 2:
-        return None
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    figures.learning_curves(trials, figure.subplots())
-    return Plate(
-        name="learning_curves",
-        title="Learning curves. How many labels each init needs",
-        caption=f"Mean over seeds. {WHISKERS}",
-        figure=figure,
-    )
-
-
-def _confusions(results: Results) -> Iterator[Plate]:
-    """The best trial of each init that left predictions."""
-    names = results.manifest["data"]["class_names"]
-    ranked = results.complete.sort_values("best_val_accuracy", ascending=False, kind="stable")
-    for init in figures.COLOURS:
-        for trial in ranked[ranked["init"] == init].itertuples():
-            stored = results.predictions(trial.trial)
-            if stored is None:
-                continue
-            margin, side = 0.9 + 0.085 * max(map(len, names)), 0.5 * len(names)
-            figure = Figure(figsize=(side + margin + 0.5, side + margin), layout="constrained")
-            figures.confusion(confusion(stored, names), figure.subplots())
-            yield Plate(
-                name=f"confusion_{init}",
-                title=f"Confusion matrix of the best {init} trial",
-                caption=f"{trial.trial}, epoch {stored.epoch}: "
-                f"{words.percent(stored.correct.mean())} of n = {len(stored.labels):,} validation "
-                "images, n = 1 seed. Numbers are images, "
-                "shades are shares of the true class.",
-                figure=figure,
-            )
-            break

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import sys
+import webbrowser
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import groupby
@@ -18,14 +19,20 @@ from typing import Annotated, Any
 
 import matplotlib
 import tyro
-from matplotlib.figure import Figure
 
 from . import baseline, figures, page, paper, tables
 from .answer import Answer, answer
+from .calibration import Calibration, calibration
 from .claims import claims
+from .class_plates import class_plates
+from .classes import ClassByClass, class_by_class
+from .crossing import enough
 from .frames import Results
+from .gallery_plates import Galaxies, galaxies
+from .labels import Labels, labels
 from .manifest import NotASweep
 from .plates import Plate, plates
+from .protocol_section import Section, section
 from .results import read
 from .verdicts import Claim
 
@@ -38,6 +45,8 @@ class Report:
     """Sweep folders, e.g. ray_results/demo."""
     out: Path | None = None
     """Where to write; the first sweep's folder report/ unless given."""
+    open: bool = False
+    """Show the report in the browser, where there is a terminal and a browser."""
     authors_curves: bool = True
     """Lay the authors' own curves under ours, where data and model are the paper's."""
 
@@ -49,6 +58,18 @@ class Findings:
     answer: Answer
     claims: list[Claim]
     plates: list[Plate]
+    protocols: Section | None
+    """Where several were run; its plate is among `plates`."""
+    classes: ClassByClass | None
+    calibration: Calibration | None
+    galaxies: Galaxies | None
+    labels: Labels | None
+    """How many labels are enough; None where there is no baseline or nothing to hold against it."""
+
+    @property
+    def drawn(self) -> list[Plate]:
+        """Every figure of the report."""
+        return [*([self.labels.plate] if self.labels else []), *self.plates]
 
 
 def findings(results: Results, *, with_authors: bool = True) -> Findings:
@@ -59,13 +80,26 @@ def findings(results: Results, *, with_authors: bool = True) -> Findings:
     with_authors
         Show the authors' curves; they are left out anyway where data or model differ.
     """
+    protocols, results = section(results), results.main
     against = baseline.against_baseline(results)
     equal = baseline.at_equal_labels(results)
+    cross, found = baseline.crossing(against), enough(results)
     comparable = paper.why_not_comparable(results.manifest) is None
+    by_class, calibrated, looks = (f(results) for f in (class_by_class, calibration, galaxies))
     return Findings(
-        answer=answer(results, against, equal, baseline.crossing(against)),
-        claims=claims(results, against),
-        plates=plates(results, with_authors=with_authors and comparable),
+        answer=answer(results, against, equal, cross, found),
+        claims=claims(results, against, found),
+        plates=[
+            *plates(results, with_authors=with_authors and comparable),
+            *([protocols.plate] if protocols else []),
+            *class_plates(results, by_class, calibrated),
+            *(looks.plates if looks else ()),
+        ],
+        labels=labels(results, cross, found),
+        protocols=protocols,
+        classes=by_class,
+        calibration=calibrated,
+        galaxies=looks,
     )
 
 
@@ -79,13 +113,16 @@ def write(results: Results, found: Findings, out: Path) -> list[Path]:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         written.append(path)
 
-    drawn = {plate.name: {kind: _drawn(plate.figure, kind) for kind in ("svg", "png")}
-             for plate in found.plates}  # fmt: skip
-    put("report.html", page.render(results, found, _sources(drawn)))
+    drawn = {plate.name: {kind: _drawn(plate, kind) for kind in ("svg", "png")}
+             for plate in found.drawn}  # fmt: skip
+    put("report.html", page.render(results, found, _sources(drawn, found.drawn)))
     for name, kinds in drawn.items():
         for kind, content in kinds.items():
             put(f"figures/{name}.{kind}", content)
-    for name, (title, table, bold) in page.paper_tables(results).items():
+    shown = page.paper_tables(results.main) | (found.labels.tables if found.labels else {})
+    if found.protocols:
+        shown["protocols"] = (found.protocols.title, found.protocols.table, [])
+    for name, (title, table, bold) in shown.items():
         put(f"tables/{name}.md", tables.to_markdown(table, title, bold))
         put(f"tables/{name}.tex", tables.to_latex(table, title, bold))
     put("claims.md", tables.to_markdown(tables.claims_table(found.claims), page.CLAIMS_TITLE))
@@ -94,18 +131,23 @@ def write(results: Results, found: Findings, out: Path) -> list[Path]:
     return written
 
 
-def _drawn(figure: Figure, kind: str) -> bytes:
+def _drawn(plate: Plate, kind: str) -> bytes:
     buffer = BytesIO()
     with matplotlib.rc_context(figures.STYLE):
-        figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        plate.figure.savefig(
+            buffer,
+            format=kind,
+            dpi=plate.dots_per_inch,  # None: the style's
+            metadata={"Date": None} if kind == "svg" else None,
+        )
     return buffer.getvalue()
 
 
-def _sources(drawn: dict[str, dict[str, bytes]]) -> dict[str, str]:
-    """Each figure as a data URI: vectors, but for the example images."""
-    sources = {}
+def _sources(drawn: dict[str, dict[str, bytes]], plates: list[Plate]) -> dict[str, str]:
+    """Each figure as a data URI: vectors, but for photographs."""
+    sources, photographs = {}, {plate.name for plate in plates if plate.dots_per_inch}
     for name, kinds in drawn.items():
-        kind, mime = ("png", "png") if name == "figure_2" else ("svg", "svg+xml")
+        kind, mime = ("png", "png") if name in photographs else ("svg", "svg+xml")
         sources[name] = f"data:image/{mime};base64,{base64.b64encode(kinds[kind]).decode()}"
     return sources
 
@@ -123,6 +165,8 @@ def main(arguments: list[str] | None = None) -> int:
     found = findings(results, with_authors=report.authors_curves)
     out = report.out or report.sweeps[0] / "report"
     written = write(results, found, out)
+    if report.open and sys.stdout.isatty():
+        webbrowser.open(written[0].absolute().as_uri())
     print(f"{len(results.complete)} of {len(results.trials)} trials complete.")
     print(found.answer.headline)
     for sentence in found.answer.sentences:

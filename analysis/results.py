@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from ray.tune import ExperimentAnalysis, ResultGrid
 
-from .frames import COMPLETE, EPOCH_COLUMNS, KEY, Predictions, Results
+from .frames import COMPLETE, EPOCH_COLUMNS, KEY, Predictions, Results, of_cell
 from .manifest import check_comparable, read_manifest
 
 __all__ = ["Predictions", "Results", "read"]
@@ -38,7 +38,8 @@ def read(*folders: Path | str) -> Results:
     ----------
     *folders
         Folders ``ray_results/NAME``. Where several hold the same cell, a complete trial wins,
-        then the first given.
+        then the first given. Trials of another protocol than the first folder's have its name in
+        front of theirs.
 
     Raises
     ------
@@ -48,22 +49,14 @@ def read(*folders: Path | str) -> Results:
     paths = [Path(folder) for folder in folders]
     manifests = [read_manifest(path) for path in paths]
     check_comparable(manifests)
-    rows: dict[str, dict[str, Any]] = {}
-    frames: dict[str, pd.DataFrame | None] = {}
+    rows: list[tuple[dict[str, Any], pd.DataFrame | None]] = []
     notes: list[str] = []
     for path, manifest in zip(paths, manifests, strict=True):
         found = dict(_trials(path, manifest, notes))
         for cell in manifest["cells"]:
             trial, frame = found.get(cell["id"], (None, None))
-            row = _row(cell, manifest, trial)
-            known = rows.get(cell["id"])
-            if known is None or known["status"] != COMPLETE == row["status"]:
-                rows[cell["id"]], frames[cell["id"]] = row, frame
-            elif row["status"] == COMPLETE:
-                notes.append(f"{cell['id']} of {manifest['name']} is a repeat and is not used.")
-    trials = pd.DataFrame(rows.values()).sort_values(
-        ["init", "fraction", "seed"], ascending=[False, True, True], ignore_index=True
-    )
+            rows.append((_row(cell, manifest, trial, manifests[0]["protocol"]), frame))
+    trials, frames = _without_repeats(rows, notes)
     results = Results(
         manifests=tuple(manifests),
         trials=trials,
@@ -71,6 +64,37 @@ def read(*folders: Path | str) -> Results:
         examples=_examples(paths),
     )
     return replace(results, notes=(*notes, *_oddities(results)))
+
+
+def _without_repeats(
+    rows: list[tuple[dict[str, Any], pd.DataFrame | None]], notes: list[str]
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame | None]]:
+    """One trial for each cell and protocol: a complete one, else the first; and their epochs."""
+    order = list(dict.fromkeys(row["protocol"] for row, _ in rows))
+    kept: dict[str, dict[str, Any]] = {}
+    frames: dict[str, pd.DataFrame | None] = {}
+    taken: set[tuple[Any, ...]] = set()
+    for row, frame in sorted(rows, key=lambda item: item[0]["status"] != COMPLETE):
+        name, cell = row["trial"], (row["init"], row["fraction"], row["seed"])
+        free = tuple(p for p in row["protocols"] if (p, *cell) not in taken)
+        taken |= {(p, *cell) for p in free}
+        if name in kept:
+            kept[name]["protocols"] += free
+        elif free:
+            kept[name], frames[name] = row | {"protocols": free}, frame
+            continue
+        if row["status"] == COMPLETE:
+            notes.append(f"{name} of {row['sweep']} is a repeat and is not used.")
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        return (
+            order.index(row["protocol"]),
+            row["init"] == "pretrained",
+            row["fraction"],
+            row["seed"],
+        )
+
+    return pd.DataFrame(sorted(kept.values(), key=place)), frames
 
 
 def _trials(
@@ -144,13 +168,16 @@ def _last_line(error: BaseException) -> str:
 
 
 def _row(
-    cell: dict[str, Any], manifest: dict[str, Any], trial: dict[str, Any] | None
+    cell: dict[str, Any], manifest: dict[str, Any], trial: dict[str, Any] | None, main: str
 ) -> dict[str, Any]:
     run = cell["run"]
+    protocols = of_cell(cell, manifest)
+    bare = cell["id"].removeprefix(f"{protocols[0]}-")
     return {
-        "trial": cell["id"],
+        "trial": bare if protocols[0] == main else f"{protocols[0]}-{bare}",
         **{key: run[key] for key in ("init", "fraction", "seed")},
-        "protocol": manifest["protocol"],
+        "protocol": protocols[0],
+        "protocols": protocols,
         "sweep": manifest["name"],
         **{key: cell.get(key) for key in ("n_train", "n_val", "split_hash", "val_hash")},
         **{key: cell.get(key) for key in ("trained_parameters", "parameters", "forward_flops")},

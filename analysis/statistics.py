@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import stats
-from sklearn.metrics import confusion_matrix
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
+from .draws import draw, stack
 from .frames import Predictions, Results
 
 LEVEL = 0.95
-RESAMPLES = 2000
+ONE_SEED_EACH = "; n = 1 seed each, so without the seed's share"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,8 @@ class Estimate:
     high: float | None = None
     how: str
     """How the interval was found and what it covers, or why there is none."""
+    p: float | None = None
+    """Of McNemar's exact test, for two single runs on the same images."""
 
     @property
     def sign(self) -> int | None:
@@ -49,12 +51,14 @@ class Arm:
     n_train: int
     accuracies: tuple[float, ...]
     """0–1."""
+    seeds: tuple[int, ...]
     n_val: tuple[int, ...]
-    val_hashes: tuple[str | None, ...]
     correct: np.ndarray | None = None
-    """(seeds, n_val) bool by image, where all seeds share one validation set; else None."""
+    """(seeds, N) bool: right on the image; None where a trial's predictions are not stored."""
+    seen: np.ndarray | None = None
+    """(seeds, N) bool: the image is in the seed's validation set. All true where seeds share it."""
     rows: np.ndarray | None = None
-    """(n_val,) rows of those images in the data file."""
+    """(N,) rows of the images in the data file, ascending."""
 
     @property
     def n(self) -> int:
@@ -73,23 +77,30 @@ def arm(results: Results, init: str, fraction: float) -> Arm | None:
     if trials.empty:
         return None
     stored = [results.predictions(trial) for trial in trials["trial"]]
-    correct, rows = _stacked(stored)
+    correct, seen, rows = _stacked(stored)
     return Arm(
         label=f"{init} at {fraction * 100:.4g} %",
         n_train=int(trials["n_train"].iloc[0]),
         accuracies=tuple(map(float, trials["best_val_accuracy"])),
+        seeds=tuple(map(int, trials["seed"])),
         n_val=tuple(map(int, trials["n_val"])),
-        val_hashes=tuple(trials["val_hash"]),
         correct=correct,
+        seen=seen,
         rows=rows,
     )
 
 
-def _stacked(stored: list[Predictions | None]) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _stacked(stored: list[Predictions | None]) -> tuple[np.ndarray | None, ...]:
+    """Correct, seen and rows of an `Arm`; nothing where a trial left no predictions."""
     known = [p for p in stored if p is not None]
-    if len(known) < len(stored) or not all(np.array_equal(p.rows, known[0].rows) for p in known):
-        return None, None
-    return np.stack([p.correct for p in known]), known[0].rows
+    if len(known) < len(stored):
+        return None, None, None
+    rows = np.unique(np.concatenate([p.rows for p in known]))
+    correct, seen = np.zeros((2, len(known), len(rows)), dtype=bool)
+    for number, predictions in enumerate(known):
+        places = np.searchsorted(rows, predictions.rows)
+        correct[number, places], seen[number, places] = predictions.correct, True
+    return correct, seen, rows
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None, int]:
@@ -110,38 +121,54 @@ def wilson(accuracy: float, n: int) -> Estimate:
 def accuracy_difference(a: Arm, b: Arm) -> Estimate:
     """Mean accuracy of `a` less that of `b`, with a 95 % interval.
 
-    Where both are scored on the same images (equal ``val_hash`` and rows) the images are
-    paired: a bootstrap over images of the per-image difference, averaged over seeds, with one
-    more image each way, so that few images on which the two differ do not look like certainty
-    (after Agresti & Min 2005; as strict as McNemar's exact test). Else two independent
-    proportions (Newcombe). With two seeds or more, Student's interval of the
-    difference of the seeds' means is added in quadrature to both half-widths.
+    From stored predictions: `draws`, images paired and with the seeds' share, and one more image
+    each way, so that few images on which the two differ do not look like certainty (after
+    Agresti & Min 2005; as strict as McNemar's exact test, whose p stands beside the interval of
+    two single runs). Without: two independent proportions (Newcombe), to both half-widths of
+    which Student's interval of the difference of the seeds' means is added in quadrature.
     """
     value = a.accuracy - b.accuracy
-    paired = _paired(a, b)
-    if paired is not None:
-        low, high = stats.bootstrap(
-            (np.append(paired, (1, -1)),),
-            np.mean,
-            n_resamples=RESAMPLES,
-            batch=100,
-            confidence_level=LEVEL,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        ).confidence_interval
-        how = f"paired over {len(paired):,} shared validation images"
+    runs = stack([a, b])
+    if runs is None:
+        return _from_counts(a, b, value)
+    drawn = draw(runs, extra=np.eye(2))
+    low, high = percentiles(drawn.means[:, 0] - drawn.means[:, 1])
+    shared = np.intersect1d(a.rows, b.rows)
+    if np.array_equal(a.rows, b.rows):
+        how = f"paired over {len(a.rows):,} shared validation images"
     else:
-        n_a, n_b = int(np.mean(a.n_val)), int(np.mean(b.n_val))
-        low, high = proportions_difference(a.accuracy, n_a, b.accuracy, n_b)
-        how = f"two samples of {n_a:,} and {n_b:,} validation images"
+        how = f"over {len(a.rows):,} and {len(b.rows):,} validation images"
+        how += f", {len(shared):,} of them shared and paired" if len(shared) else ", none shared"
+    if runs.resampled:
+        how += " (each seed has a split of its own; seeds are paired)"
+    how += f", and over the seeds ({a.n} and {b.n})" if drawn.with_seeds else ONE_SEED_EACH
+    p = _mcnemar(a, b) if a.n == b.n == 1 and np.array_equal(a.rows, b.rows) else None
+    return Estimate(value=value, low=low, high=high, how=how, p=p)
+
+
+def percentiles(draws: np.ndarray) -> tuple[float, float]:
+    """Both ends of the 95 % interval of draws; each end is one of the draws."""
+    ends = np.quantile(draws, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), method="inverted_cdf")
+    return float(ends[0]), float(ends[1])
+
+
+def _mcnemar(a: Arm, b: Arm) -> float:
+    """p of McNemar's exact test of two single runs on the same images."""
+    both = [[np.sum((a.correct == x) & (b.correct == y)) for y in (1, 0)] for x in (1, 0)]
+    return float(mcnemar(both, exact=True).pvalue)
+
+
+def _from_counts(a: Arm, b: Arm, value: float) -> Estimate:
+    n_a, n_b = int(np.mean(a.n_val)), int(np.mean(b.n_val))
+    low, high = proportions_difference(a.accuracy, n_a, b.accuracy, n_b)
+    how = f"two samples of {n_a:,} and {n_b:,} validation images"
     seeds = _seeds_half_width(a.accuracies, b.accuracies)
     if seeds is None:
-        how += "; one seed each, so without the seed's share"
-    else:
-        low = value - np.hypot(value - low, seeds)
-        high = value + np.hypot(high - value, seeds)
-        how += f", and over the seeds ({a.n} and {b.n})"
-    return Estimate(value=value, low=float(low), high=float(high), how=how)
+        return Estimate(value=value, low=low, high=high, how=how + ONE_SEED_EACH)
+    low = value - float(np.hypot(value - low, seeds))
+    high = value + float(np.hypot(high - value, seeds))
+    how += f", and over the seeds ({a.n} and {b.n})"
+    return Estimate(value=value, low=low, high=high, how=how)
 
 
 def proportions_difference(a: float, n_a: int, b: float, n_b: int) -> tuple[float, float]:
@@ -152,23 +179,30 @@ def proportions_difference(a: float, n_a: int, b: float, n_b: int) -> tuple[floa
     return float(low), float(high)
 
 
-def _paired(a: Arm, b: Arm) -> np.ndarray | None:
-    """(n_val,) per-image difference of the shares of seeds that are right; None if unpaired."""
-    hashes = {*a.val_hashes, *b.val_hashes}
-    if a.correct is None or b.correct is None or len(hashes) != 1 or None in hashes:
-        return None
-    if not np.array_equal(a.rows, b.rows):
-        return None
-    return a.correct.mean(axis=0) - b.correct.mean(axis=0)
-
-
 def _seeds_half_width(a: Sequence[float], b: Sequence[float]) -> float | None:
     """Half of Student's interval (pooled variance) of a difference of means; None if 1 and 1."""
-    free = len(a) + len(b) - 2
-    if free < 1:
-        return None
-    pooled = sum(np.var(v) * len(v) for v in (a, b)) / free
-    return float(stats.t.ppf((1 + LEVEL) / 2, free) * np.sqrt(pooled * (1 / len(a) + 1 / len(b))))
+    known = [(float(np.var(v, ddof=1)), len(v)) for v in (a, b) if len(v) > 1]
+    return student_half_width(known, [len(a), len(b)]) if known else None
+
+
+def student_half_width(
+    known: Sequence[tuple[float, int]], seeds: Sequence[int], level: float = LEVEL
+) -> float:
+    """Half of Student's interval of a sum of means over seeds.
+
+    Parameters
+    ----------
+    known
+        Variance between seeds (ddof 1) and number of seeds, two or more; they are pooled. 0 is
+        returned where there is none.
+    seeds
+        How many seeds each mean is taken over.
+    """
+    free = sum(n - 1 for _, n in known)
+    if not free:
+        return 0.0
+    variance = sum(v * (n - 1) for v, n in known) / free * sum(1 / n for n in seeds)
+    return float(stats.t.ppf((1 + level) / 2, free) * np.sqrt(variance))
 
 
 def mean_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
@@ -176,7 +210,7 @@ def mean_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
     value = float(np.mean(a) - np.mean(b))
     half = _seeds_half_width(a, b)
     if half is None:
-        return Estimate(value=value, how="no interval: one seed each")
+        return Estimate(value=value, how="no interval: n = 1 seed each")
     how = f"over the seeds ({len(a)} and {len(b)})"
     return Estimate(value=value, low=value - half, high=value + half, how=how)
 
@@ -188,32 +222,8 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> Estimate:
     logs = mean_difference(np.log(a), np.log(b))
     if logs.low is None or logs.high is None:
         return Estimate(value=float(np.exp(logs.value)), how=logs.how)
+    if logs.low == logs.high:
+        how = "no interval: the seeds that could tell do not differ"
+        return Estimate(value=float(np.exp(logs.value)), how=how)
     value, low, high = (float(np.exp(x)) for x in (logs.value, logs.low, logs.high))
     return Estimate(value=value, low=low, high=high, how=logs.how)
-
-
-def confusion(predictions: Predictions, names: Sequence[str]) -> pd.DataFrame:
-    """Counts, true class by row and predicted class by column."""
-    counts = confusion_matrix(
-        predictions.labels,
-        predictions.probabilities.argmax(axis=1),
-        labels=np.arange(len(names)),
-    )
-    return pd.DataFrame(counts, index=list(names), columns=list(names))
-
-
-def recall(counts: pd.DataFrame) -> pd.DataFrame:
-    """Per true class: images, share found and its Wilson interval; NA where no image has it.
-
-    Parameters
-    ----------
-    counts
-        As `confusion` gives it.
-    """
-    rows = []
-    for name, right in zip(counts.index, np.diag(counts), strict=True):
-        n = int(counts.loc[name].sum())
-        found = wilson(right / n, n) if n else None
-        bounds = (found.value, found.low, found.high) if found else (pd.NA,) * 3
-        rows.append((name, n, *bounds))
-    return pd.DataFrame(rows, columns=["class", "images", "recall", "low", "high"])

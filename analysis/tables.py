@@ -12,7 +12,8 @@ import pandas as pd
 
 from . import paper, words
 from .frames import Results
-from .statistics import spread, wilson
+from .intervals import accuracies
+from .statistics import spread
 from .verdicts import Claim
 
 BOLD = ("trial", "accuracy %")
@@ -36,6 +37,10 @@ def table_1(results: Results) -> pd.DataFrame:
     Columns of the paper, and the difference where the two may be compared.
     """
     comparable = paper.why_not_comparable(results.manifest) is None
+    intervals = {
+        (row.init, row.fraction): f"{row.low * 100:.1f}–{row.high * 100:.1f}"
+        for row in accuracies(results).itertuples()
+    }
     rows = []
     for init, fraction, n_train in cells(results).itertuples(index=False):
         trials = results.of(init, fraction)
@@ -46,7 +51,7 @@ def table_1(results: Results) -> pd.DataFrame:
             "labels": f"{n_train:,}",
             "seeds": str(len(trials)),
             "accuracy %": words.with_spread(*(_hundred(x) for x in accuracy)),
-            "Wilson 95 %": _interval(trials),
+            "95 % interval": intervals.get((init, fraction), words.NONE),
             "loss": words.with_spread(*loss, digits=4),
             "paper's trial": published.trial if published else words.NONE,
             "paper: accuracy %": words.number(_hundred(published and published.accuracy)),
@@ -96,14 +101,6 @@ def _spread(trials: pd.DataFrame, column: str) -> tuple[float | None, float | No
 
 def _hundred(share: float | None) -> float | None:
     return share * 100 if words.known(share) else None
-
-
-def _interval(trials: pd.DataFrame) -> str:
-    """Wilson's interval of the mean accuracy over the validation images."""
-    if trials.empty:
-        return words.NONE
-    estimate = wilson(float(trials["best_val_accuracy"].mean()), int(trials["n_val"].mean()))
-    return f"{estimate.low * 100:.1f}–{estimate.high * 100:.1f}"
 
 
 def _less(ours: float | None, theirs: float | None, scale: float, digits: int) -> str:

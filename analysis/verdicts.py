@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from . import words
+from .crossing import BELOW, Place
 from .frames import BASELINE_FRACTION, Results
 from .statistics import Estimate
 
@@ -20,8 +20,8 @@ UNKNOWN: Verdict = "cannot be told here"
 TIMING_MARGIN = 0.1
 """Ours: with one seed, times must differ by a tenth to be told apart; trials that share a
 machine change each other's times by as much."""
-SIMILAR = 0.02
-"""Ours: "similar accuracy" allows for at most 2 points below the baseline."""
+ABOUT = 0.1
+"""Ours: "about 50 %" of the labels allows for 60 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +52,17 @@ def verdict_on_time(share: Estimate) -> Verdict:
     return HOLDS if high < 1 else FAILS if low > 1 else UNKNOWN
 
 
-def verdict_on_fraction(compared: pd.DataFrame, claimed: float) -> Verdict:
-    """For the claim that `claimed` of the labels suffices to match the baseline.
+def verdict_on_fraction(place: Place, claimed: float) -> Verdict:
+    """For the claim that about `claimed` of the labels suffice to match the baseline.
 
-    It holds where a fraction up to `claimed` reaches the baseline's mean accuracy and its
-    interval stays above -`SIMILAR`. It does not hold where fractions up to `claimed` were tested
-    and the intervals of all lie below the baseline.
-
-    Parameters
-    ----------
-    compared
-        Columns ``fraction``, ``difference``, ``low`` and ``sign`` of `against_baseline`.
+    It holds where the crossing's interval ends at `claimed` and `ABOUT` or before, and does not
+    hold where it starts beyond. Without an interval it cannot be told.
     """
-    small = compared[compared["fraction"] <= claimed + 1e-9]
-    if ((small["difference"] >= 0) & (small["low"] > -SIMILAR)).any():
-        return HOLDS
-    return FAILS if len(small) and (small["sign"] == -1).all() else UNKNOWN
+    if place.low is None or place.high is None:
+        return UNKNOWN
+    most = claimed + ABOUT
+    last = place.tested[0] if place.high == BELOW else place.high
+    return HOLDS if last <= most else FAILS if place.low > most else UNKNOWN
 
 
 def verdict_on_epochs(

@@ -62,12 +62,20 @@ def with_spread(mean: float | None, std: float | None, digits: int = 2) -> str:
     return number(mean, digits) + (f" ± {number(std, digits)}" if known(std) else "")
 
 
-def in_points(difference: Estimate) -> str:
-    """ "+6.0 points [+4.2, +7.9]" or "+6.0 points (no interval: …)"."""
-    text = f"{points(difference.value)} points"
+def in_points(difference: Estimate, unit: str = " points") -> str:
+    """ "+6.0 points [+4.2, +7.9]" or "+6.0 points (no interval: …)"; a table may drop the unit."""
+    text = f"{points(difference.value)}{unit}"
     if difference.low is None:
         return f"{text} ({difference.how})"
-    return f"{text} [{points(difference.low)}, {points(difference.high)}]"
+    return f"{text} [{points(difference.low)}, {points(difference.high)}]{p_value(difference.p)}"
+
+
+def p_value(p: float | None) -> str:
+    """0.0123 → ", McNemar's p = 0.012"; nothing without one."""
+    if not known(p):
+        return ""
+    size = "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.9995 else "= 1"
+    return f", McNemar's p {size}"
 
 
 def listed(items: Iterable[str]) -> str:

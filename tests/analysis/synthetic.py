@@ -34,7 +34,7 @@ def manifest(cells, *, name="toy", galaxy10=False, arch="vit_tiny", names=NAMES,
         "class_names": list(names),
         "class_counts": list(COUNTS[: len(names)]) + [150] * (len(names) - len(COUNTS)),
         "label_values": list(range(len(names))),
-        "dropped": [[9, "cigar", 34]],
+        "dropped": [[4, "cigar", 34]],
         "split": "fixed",
     }
     return {
@@ -163,8 +163,9 @@ def results(folder: Path, cells, accuracy=accuracy_of, status=None, **kw) -> Res
             {
                 **key,
                 "protocol": made["protocol"],
+                "protocols": tuple(made_cell.get("protocols", [made["protocol"]])),
                 "sweep": made["name"],
-                **{k: v for k, v in made_cell.items() if k not in ("id", "run")},
+                **{k: v for k, v in made_cell.items() if k not in ("id", "run", "protocols")},
                 "max_epochs": 60,
                 "status": state,
                 "error": error,

@@ -3,11 +3,12 @@ import synthetic
 
 from analysis.answer import answer
 from analysis.baseline import against_baseline, at_equal_labels, crossing
+from analysis.crossing import enough
 
 
 def answered(results):
     against = against_baseline(results)
-    return answer(results, against, at_equal_labels(results), crossing(against))
+    return answer(results, against, at_equal_labels(results), crossing(against), enough(results))
 
 
 def test_yes(full_grid):
@@ -15,7 +16,9 @@ def test_yes(full_grid):
     assert found.headline.startswith("Yes: with 992 labels the pre-trained model is more accurate")
     text = " ".join(found.sentences)
     assert "n = 3 seeds" in text
-    assert "at 25 % of the labels, 248 images" in text
+    assert "with 23 % of the labels, about 223 images" in text
+    assert "95 % interval from 1" in text
+    assert "bootstrap over 248 validation images and n = 3 seeds" in text
     assert "clearly below it at 10 %" in text
     assert "pre-training helps at 99 (" in text
     assert "always answering" in text

@@ -8,6 +8,7 @@ import synthetic
 from analysis import paper
 from analysis.baseline import Crossing, against_baseline, crossing
 from analysis.claims import claims
+from analysis.crossing import BELOW, NEVER, Place
 from analysis.statistics import Estimate
 from analysis.verdicts import (
     FAILS,
@@ -74,33 +75,44 @@ def compared(*rows):
 
 
 @pytest.mark.parametrize(
-    ("rows", "verdict"),
+    ("low", "high", "verdict"),
     [
-        ([(0.4, -0.05, 0.01), (0.5, 0.001, 0.01), (1.0, 0.06, 0.01)], HOLDS),
-        ([(0.4, 0.03, 0.01)], HOLDS),
-        ([(0.4, -0.05, 0.01), (0.5, -0.03, 0.01), (1.0, 0.06, 0.01)], FAILS),
-        ([(0.5, -0.005, 0.01), (1.0, 0.06, 0.01)], UNKNOWN),
-        ([(0.5, 0.001, 0.05)], UNKNOWN),
-        ([(0.6, 0.01, 0.01)], UNKNOWN),
+        (0.2, 0.4, HOLDS),
+        (BELOW, BELOW, HOLDS),
+        (0.45, 0.58, HOLDS),
+        (0.45, 0.7, UNKNOWN),
+        (0.45, NEVER, UNKNOWN),
+        (0.7, 0.9, FAILS),
+        (NEVER, NEVER, FAILS),
+        (None, None, UNKNOWN),
     ],
 )
-def test_verdict_on_fraction(rows, verdict):
-    assert verdict_on_fraction(compared(*rows), 0.5) == verdict
+def test_verdict_on_fraction(low, high, verdict):
+    place = Place(value=0.5, low=low, high=high, tested=(0.1, 1.0), how="a test")
+    assert verdict_on_fraction(place, 0.5) == verdict
+
+
+def test_below_a_smallest_fraction_that_is_large_is_not_known():
+    place = Place(value=BELOW, low=BELOW, high=BELOW, tested=(0.8, 1.0), how="a test")
+    assert verdict_on_fraction(place, 0.5) == UNKNOWN
 
 
 def test_crossing():
     cross = crossing(compared((0.1, -0.1, 0.02), (0.5, 0.01, 0.02), (1.0, 0.06, 0.02)))
     assert cross == Crossing(fraction=0.5, below=(0.1,), level=(0.5,), above=(1.0,))
-    assert cross.words == "50 %"
 
 
-def test_crossing_not_reached_and_at_the_smallest():
+def test_crossing_evens_out_ups_and_downs():
+    """A lucky fraction with a worse one after it is not yet the crossing."""
+    frame = compared((0.1, -0.1, 0.02), (0.25, 0.002, 0.02), (0.5, -0.02, 0.02), (1, 0.05, 0.02))
+    assert crossing(frame).fraction == 1
+
+
+def test_crossing_not_reached_or_not_tested():
     none = crossing(compared((0.1, -0.1, 0.02), (1.0, -0.05, 0.02)))
     assert none.fraction is None
-    assert none.words == "not reached at any fraction tested"
-    first = crossing(compared((0.025, 0.1, 0.02), (1.0, 0.2, 0.02)))
-    assert first.words == "at or below 2.5 %, the smallest fraction tested"
-    assert crossing(compared()).words == "not tested"
+    assert none.why_none == "not reached at any fraction tested"
+    assert crossing(compared()).why_none == "not tested"
 
 
 def test_all_claims_of_a_grid_where_pretraining_helps(full_grid):
@@ -120,8 +132,8 @@ def test_paper_grid_of_one_seed(paper_grid):
     assert found[0].verdict == HOLDS
     assert "The paper's value lies" in found[0].why
     assert found[3].verdict == UNKNOWN
-    assert "no interval: one seed each" in found[3].why
-    assert "no interval: one seed each" in found[2].why
+    assert "no interval: n = 1 seed each" in found[3].why
+    assert "no interval: n = 1 seed each" in found[2].why
 
 
 def test_paper_grid_where_the_paper_is_right(make_results):
@@ -137,7 +149,7 @@ def test_paper_grid_where_the_paper_is_right(make_results):
     assert found[0].verdict == found[4].verdict == HOLDS
     assert "+6.0 points" in found[0].ours
     assert "lies in our interval" in found[0].why
-    assert "50 %" in found[4].ours
+    assert found[4].ours.startswith("49 %; 95 % interval from 45 %")
 
 
 def test_claims_where_scratch_wins(make_results):
@@ -148,7 +160,7 @@ def test_claims_where_scratch_wins(make_results):
     found = claims(results)
     assert found[0].verdict == FAILS
     assert found[4].verdict == FAILS
-    assert found[4].ours.endswith("not reached at any fraction tested")
+    assert found[4].ours.startswith("not reached at 100 %, the largest fraction tested; so in the")
     assert found[5].verdict == UNKNOWN
     assert found[5].why == "the baseline is not reached at any fraction tested"
 
@@ -172,7 +184,8 @@ def test_claims_without_small_fractions_or_times(make_results):
     results.trials["epoch_seconds"] = np.nan
     found = claims(results)
     assert found[2].why == "the epochs' times are not in the logs"
-    assert found[4].why == "no fraction below 80 % was tested"
+    assert found[4].verdict == UNKNOWN
+    assert found[4].ours.startswith("at or below 80 %, the smallest fraction tested")
 
 
 def test_first_epochs_need_three(make_results):

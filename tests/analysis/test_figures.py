@@ -8,7 +8,6 @@ from matplotlib.text import Text
 
 from analysis import curves, figures, paper
 from analysis.plates import plates
-from analysis.statistics import confusion
 
 
 @pytest.fixture
@@ -79,22 +78,6 @@ def test_no_baseline_no_line(full_grid, ax):
     assert not dotted_red(ax)
 
 
-def test_learning_curves(full_grid, ax):
-    figures.learning_curves(full_grid.complete, ax)
-    assert ax.get_xscale() == "log"
-    means = next(line for line in ax.lines if line.get_label().startswith("pretrained"))
-    expected = full_grid.complete.query("init == 'pretrained'").groupby("n_train")
-    assert means.get_ydata() == pytest.approx(expected["best_val_accuracy"].mean().to_numpy())
-    assert sorted(ax.get_xticks()) == [99, 248, 496, 992]
-
-
-def test_confusion_with_an_empty_class(ax):
-    counts = pd.DataFrame([[3, 1], [0, 0]], index=["a", "b"], columns=["a", "b"])
-    figures.confusion(counts, ax)
-    assert texts(ax).count("–") == 2
-    assert "a (4)" in texts(ax)
-
-
 def test_train_and_validation(full_grid, ax):
     epochs = full_grid.epochs[full_grid.epochs["fraction"] == 1]
     curves.train_and_validation(epochs, ax, metric="accuracy")
@@ -129,18 +112,17 @@ def test_authors_lie_thin_under_ours(ax):
 
 
 PLATES = ["figure_2", "figure_3", "figure_4", "figure_5", "figure_6", "figure_7"]
-CONFUSIONS = ["confusion_scratch", "confusion_pretrained"]
 
 
 def test_plates_of_a_full_grid(full_grid):
     made = plates(full_grid, with_authors=False)
-    assert [plate.name for plate in made] == [*PLATES, "learning_curves", *CONFUSIONS]
+    assert [plate.name for plate in made] == PLATES
     assert "authors" not in " ".join(plate.caption for plate in made)
 
 
 def test_plates_of_the_papers_grid(paper_grid):
     made = {plate.name: plate for plate in plates(paper_grid, with_authors=True)}
-    assert list(made) == [*PLATES, *CONFUSIONS]
+    assert list(made) == PLATES
     assert "ft_vit_95 and ft_vit_100 are later re-runs" in made["figure_5"].caption
     assert len(made["figure_5"].figure.axes) == 2
 
@@ -149,14 +131,6 @@ def test_plates_without_a_complete_trial(make_results):
     cells = synthetic.grid((1.0,), (0,))
     results = make_results(cells, status={cell["id"]: ("not started", "") for cell in cells})
     assert [plate.name for plate in plates(results, with_authors=False)] == ["figure_2", "figure_3"]
-
-
-@pytest.mark.parametrize("n_classes", [2, 9])
-def test_confusion_counts_every_image(make_results, n_classes):
-    names = [f"class {number}" for number in range(n_classes)]
-    results = make_results(synthetic.grid((1.0,), (0,)), names=names)
-    counts = confusion(results.predictions("scratch-100-s0"), names)
-    assert counts.to_numpy().sum() == 248
 
 
 def out_of_view(figure):
@@ -184,5 +158,4 @@ def overlaps(figure):
 def test_no_texts_overlap(paper_grid, full_grid):
     for results, with_authors in ((paper_grid, True), (full_grid, False)):
         for plate in plates(results, with_authors=with_authors):
-            if not plate.name.startswith("confusion"):  # slanted labels have wide boxes
-                assert not overlaps(plate.figure), plate.name
+            assert not overlaps(plate.figure), plate.name

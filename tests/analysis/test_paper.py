@@ -41,7 +41,7 @@ def test_authors_curves():
         ({}, None),
         ({"galaxy10": False}, "the data is mock, not Galaxy10 DECaLS"),
         ({"arch": "vit_tiny"}, "the model is vit_tiny, not vit_b_16"),
-        ({"names": ["a", "b"]}, "2 classes are kept, not the paper's 9"),
+        ({"names": ["a", "b"]}, "its classes are other than the paper's 9"),
         ({"protocol": "demo"}, "the protocol is demo, not the paper's"),
     ],
 )
@@ -50,3 +50,13 @@ def test_why_not_comparable(changes, reason):
     settings = {"galaxy10": True, "arch": "vit_b_16", "names": names, "protocol": "paper"}
     made = synthetic.manifest(synthetic.paper_grid(), **settings | changes)
     assert paper.why_not_comparable(made) == reason
+
+
+def test_augmented_images_and_other_classes_are_not_the_papers():
+    names = [f"class {number}" for number in range(9)]
+    made = synthetic.manifest(synthetic.paper_grid(), galaxy10=True, arch="vit_b_16", names=names)
+    merged = made | {"data": made["data"] | {"dropped": []}}
+    assert "other than the paper's 9" in paper.why_not_comparable(merged)
+    for cell in made["cells"]:
+        cell["run"]["augment"] = True
+    assert "augmented" in paper.why_not_comparable(made)

@@ -21,9 +21,14 @@ pytestmark = [
 
 FILES = {
     *(f"figures/figure_{n}.{kind}" for n in range(2, 8) for kind in ("png", "svg")),
-    *(f"figures/{n}.{k}" for n in ("learning_curves",) for k in ("png", "svg")),
-    *(f"figures/confusion_{i}.{k}" for i in ("scratch", "pretrained") for k in ("png", "svg")),
+    *(f"figures/{n}.{k}" for n in ("enough", "class_gains", "reliability") for k in ("png", "svg")),
+    *(
+        f"figures/confusion_{i}.{k}"
+        for i in ("scratch", "pretrained", "difference")
+        for k in ("png", "svg")
+    ),
     *(f"tables/table_{n}.{kind}" for n in (1, 2) for kind in ("md", "tex")),
+    *(f"tables/{n}_saving.{kind}" for n in ("label", "compute") for kind in ("md", "tex")),
     *("report.html", "claims.md", "trials.csv", "epochs.csv"),
 }
 
@@ -72,7 +77,7 @@ def page_of(folder):
 def rendered(results, **settings):
     """The page alone, its figures left undrawn."""
     found = findings(results, **settings)
-    return Page(render(results, found, {plate.name: "data:," for plate in found.plates}))
+    return Page(render(results, found, {plate.name: "data:," for plate in found.drawn}))
 
 
 def test_files(written):
@@ -92,12 +97,14 @@ def test_page_has_its_sections_and_fetches_nothing(written):
         "toy: from scratch or pre-trained?",
         "Does a pre-trained Vision Transformer beat training from scratch on these images, "
         "and how many labels does it need?",
+        "How many labels are enough?",
         *("The claims of the paper", "Tables", "Figures", "Class by class"),
+        "Looking at galaxies",
         *("Data, protocol and scoring", "All trials", "Missing or failed", "Limits"),
         "How to reproduce",
     ]
     assert all(ref.startswith(("data:", "#")) for ref in page.references)
-    assert sum(ref.startswith("data:image/") for ref in page.references) == 9
+    assert sum(ref.startswith("data:image/") for ref in page.references) == 12
 
 
 def test_page_says_what_a_reader_needs(written):
@@ -169,6 +176,14 @@ def test_subset_first_is_said(make_results):
     data = results.manifest["data"] | {"split": "subset-first"}
     text = rendered(replace(results, manifests=(results.manifest | {"data": data},))).text
     assert "The subset is taken first and then split" in text
+    assert "one fixed validation set" not in text
+
+
+def test_resampled_split_is_said(make_results):
+    results = make_results(synthetic.grid((1.0,), (0,)))
+    data = results.manifest["data"] | {"resample": True}
+    text = rendered(replace(results, manifests=(results.manifest | {"data": data},))).text
+    assert "Each seed has a split of its own" in text
     assert "one fixed validation set" not in text
 
 

@@ -148,11 +148,41 @@ def test_a_complete_trial_wins_over_a_missing_one(sweep_folder, copy):
     assert set(results.complete["sweep"]) == {"toy"}
 
 
+def test_sweeps_of_two_protocols_are_told_apart(sweep_folder, copy):
+    edit(copy, name="other", protocol="paper")
+    results = read(sweep_folder, copy)
+    assert results.protocols == ("demo", "paper")
+    assert len(results.trials) == results.trials["trial"].nunique() == 12
+    other = results.only("paper")
+    assert set(other.trials["trial"]) == {f"paper-{t}" for t in results.main.trials["trial"]}
+    assert {m["name"] for m in other.manifests} == {"other"}
+    assert len(other.epochs) == len(results.main.epochs) == len(results.epochs) / 2
+    assert other.predictions("paper-scratch-100-s0") is not None
+    assert results.notes == ()
+
+
+def test_a_trial_of_several_protocols_counts_for_each_but_once(sweep_folder, copy):
+    """A sweep that runs it for two protocols, read with one that runs it for the second alone."""
+    cells = json.loads((copy / "sweep.json").read_text())["cells"]
+    both = [cell | {"protocols": ["demo", "paper"]} for cell in cells]
+    edit(copy, name="two", cells=both)
+    alone = read(copy)
+    assert len(alone.trials) == 6
+    for protocol in ("demo", "paper"):
+        assert alone.only(protocol).trials["trial"].tolist() == alone.trials["trial"].tolist()
+        assert set(alone.only(protocol).trials["protocol"]) == {protocol}
+    again = shutil.copytree(sweep_folder, copy.parent / "again")
+    edit(again, name="again", protocol="paper")
+    results = read(copy, again)
+    assert results.trials.equals(alone.trials)
+    assert "paper-scratch-100-s0 of again is a repeat and is not used." in results.notes
+    assert results.only("paper").trials["trial"].is_unique
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"arch": "vit_b_16"}, "the arch is 'vit_tiny' in one and 'vit_b_16' in the other"),
-        ({"protocol": "paper"}, "the protocol is 'demo' in one and 'paper'"),
         ({"weights": "other"}, "the weights is 'toy-weights' in one and 'other'"),
     ],
 )
@@ -177,11 +207,12 @@ def test_sweeps_of_other_data_are_refused(sweep_folder, copy, key, value, messag
         read(sweep_folder, copy)
 
 
-def test_other_learning_rate_is_refused(sweep_folder, copy):
+@pytest.mark.parametrize(("name", "value"), [("learning_rate", 0.5), ("augment", True)])
+def test_other_settings_are_refused(sweep_folder, copy, name, value):
     cells = json.loads((copy / "sweep.json").read_text())["cells"]
-    cells[0]["run"]["learning_rate"] = 0.5
+    cells[0]["run"][name] = value
     edit(copy, cells=cells)
-    with pytest.raises(NotASweep, match=r"has learning_rate .* where others of init"):
+    with pytest.raises(NotASweep, match=rf"has {name} .* where others of init"):
         read(copy)
 
 

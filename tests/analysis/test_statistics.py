@@ -1,15 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import pytest
 import synthetic
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from analysis import statistics
-from analysis.frames import Predictions
 
 
-def arm(correct, *, val_hash="v", rows=None):
+def arm(correct, *, rows=None):
     """An arm from (seeds, images) of right and wrong."""
     correct = np.atleast_2d(np.asarray(correct, dtype=bool))
     seeds, n = correct.shape
@@ -17,9 +17,10 @@ def arm(correct, *, val_hash="v", rows=None):
         label="arm",
         n_train=100,
         accuracies=tuple(correct.mean(axis=1)),
+        seeds=tuple(range(seeds)),
         n_val=(n,) * seeds,
-        val_hashes=(val_hash,) * seeds,
         correct=correct,
+        seen=np.ones_like(correct),
         rows=np.arange(n) if rows is None else rows,
     )
 
@@ -72,17 +73,20 @@ def test_paired_interval_is_as_strict_as_mcnemar(only_a, only_b):
 def test_pairing_is_sharper_than_two_samples():
     a, b = right(1000, 700), right(1000, 680)
     paired = statistics.accuracy_difference(arm(a), arm(b))
-    other = statistics.accuracy_difference(arm(a), arm(b, val_hash="w"))
+    half = statistics.accuracy_difference(arm(a), arm(b, rows=np.arange(1000) + 500))
+    other = statistics.accuracy_difference(arm(a), arm(b, rows=np.arange(1000) + 1000))
     assert paired.sign == 1
-    assert other.sign == 0
-    assert "two samples of 1,000 and 1,000" in other.how
+    assert half.sign == other.sign == 0
+    assert "paired over 1,000 shared" in paired.how
+    assert "over 1,000 and 1,000 validation images, 500 of them shared and paired" in half.how
+    assert "none shared" in other.how
 
 
-def test_other_rows_are_not_paired_even_under_the_same_hash():
-    estimate = statistics.accuracy_difference(
-        arm(right(50, 30)), arm(right(50, 20), rows=np.arange(50) + 1)
-    )
-    assert "two samples" in estimate.how
+def test_unpaired_interval_is_newcombes():
+    a, b = right(1000, 700), right(1000, 660)
+    drawn = statistics.accuracy_difference(arm(a), arm(b, rows=np.arange(1000) + 1000))
+    low, high = statistics.proportions_difference(0.7, 1000, 0.66, 1000)
+    assert (drawn.low, drawn.high) == pytest.approx((low, high), abs=4e-3)
 
 
 @pytest.mark.parametrize(("a", "b"), [(60, 60), (0, 0), (60, 0), (0, 60), (30, 30)])
@@ -95,7 +99,14 @@ def test_degenerate_accuracies_give_finite_intervals(a, b):
 
 def test_one_seed_each_is_said():
     estimate = statistics.accuracy_difference(arm(right(60, 40)), arm(right(60, 30)))
-    assert "one seed each, so without the seed's share" in estimate.how
+    assert "n = 1 seed each, so without the seed's share" in estimate.how
+
+
+def test_two_single_runs_have_mcnemars_p():
+    a, b = right(60, 40), right(60, 30)
+    estimate = statistics.accuracy_difference(arm(a), arm(b))
+    assert estimate.p == pytest.approx(2 * 0.5**10)
+    assert statistics.accuracy_difference(arm([a] * 2), arm(b)).p is None
 
 
 def test_seeds_widen_the_interval():
@@ -109,21 +120,22 @@ def test_seeds_widen_the_interval():
     assert "the seeds (3 and 3)" in wide.how
 
 
-def test_interval_covers_the_truth():
-    """Over 200 made-up pairs of three seeds the 95 % interval covers the true difference."""
-    covered = 0
-    for number in range(200):
-        random = np.random.default_rng(number)
-        ease = random.normal(size=300)
+def test_seeds_with_a_split_each_are_paired_within_the_seed():
+    """An easy set favours both arms, so only what differs within a seed makes them differ."""
+    n, easy = 400, (300, 340, 320)
+    seen = np.repeat(np.eye(3, dtype=bool), n, axis=1)
 
-        def seeds(skill, random=random, ease=ease):
-            luck = random.normal(0, 0.1, (3, 1))
-            return ease + luck + random.normal(0, 0.5, (3, 300)) > -skill
+    def split_arm(shift):
+        correct = np.tile(right(n, 0), 3) & seen
+        for seed, k in enumerate(easy):
+            correct[seed, seed * n : seed * n + k + shift] = True
+        accuracies = tuple(correct.sum(axis=1) / n)
+        return replace(arm(correct), accuracies=accuracies, seen=seen, n_val=(n,) * 3)
 
-        estimate = statistics.accuracy_difference(arm(seeds(0.6)), arm(seeds(0.4)))
-        truth = np.diff(stats.norm.cdf([0.4, 0.6], scale=np.sqrt(1 + 0.01 + 0.25)))[0]
-        covered += estimate.low <= truth <= estimate.high
-    assert covered >= 184
+    estimate = statistics.accuracy_difference(split_arm(12), split_arm(0))
+    assert estimate.value == pytest.approx(0.03)
+    assert 0.015 < estimate.low < estimate.high < 0.045
+    assert "each seed has a split of its own; seeds are paired" in estimate.how
 
 
 def test_mean_difference_is_students():
@@ -136,12 +148,13 @@ def test_mean_difference_is_students():
 def test_mean_difference_of_one_seed_each_has_words_for_an_interval():
     estimate = statistics.mean_difference([50.0], [26.0])
     assert (estimate.value, estimate.low, estimate.sign) == (24.0, None, None)
-    assert estimate.how == "no interval: one seed each"
+    assert estimate.how == "no interval: n = 1 seed each"
 
 
 def test_ratio():
     estimate = statistics.ratio([100.0, 100.0], [200.0, 200.0])
-    assert (estimate.low, estimate.value, estimate.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert (estimate.low, estimate.high) == (None, None)  # nothing tells how much seeds differ
+    assert estimate.value == pytest.approx(0.5)
     assert statistics.ratio([47.0], [131.0]).value == pytest.approx(47 / 131)
     with pytest.raises(ValueError, match="expected positive"):
         statistics.ratio([0.0], [1.0])
@@ -150,24 +163,6 @@ def test_ratio():
 def test_spread_of_one_seed_has_no_deviation():
     assert statistics.spread([0.7]) == (0.7, None, 1)
     assert statistics.spread([1.0, 3.0]) == pytest.approx((2.0, np.sqrt(2), 2))
-
-
-def made(labels, predicted, n_classes):
-    return Predictions(
-        rows=np.arange(len(labels)),
-        labels=np.asarray(labels),
-        probabilities=np.eye(n_classes, dtype=np.float32)[predicted],
-        epoch=1,
-    )
-
-
-def test_confusion_and_recall_with_a_class_missing():
-    counts = statistics.confusion(made([0, 0, 0, 2], [0, 0, 2, 2], 3), ["a", "b", "c"])
-    assert counts.to_numpy().tolist() == [[2, 0, 1], [0, 0, 0], [0, 0, 1]]
-    recall = statistics.recall(counts)
-    assert recall["images"].tolist() == [3, 0, 1]
-    assert recall["recall"][0] == pytest.approx(2 / 3)
-    assert recall["recall"][1] is pd.NA
 
 
 def test_arm_of_results(full_grid):
@@ -183,4 +178,6 @@ def test_arm_without_stored_predictions_is_unpaired(make_results):
     results.trials["checkpoint"] = None
     a, b = (statistics.arm(results, init, 1.0) for init in ("pretrained", "scratch"))
     assert a.correct is None
-    assert "two samples" in statistics.accuracy_difference(a, b).how
+    difference = statistics.accuracy_difference(a, b)
+    assert "two samples of 248 and 248" in difference.how
+    assert difference.p is None

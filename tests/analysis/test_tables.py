@@ -15,7 +15,7 @@ def test_table_1_of_the_papers_grid(paper_grid):
     assert table["accuracy %"][0] == f"{ours * 100:.2f}"
     assert table["difference, points"][0] == f"{ours * 100 - 69.49:+.2f}".replace("-", "−")
     interval = wilson(ours, 3481)
-    assert table["Wilson 95 %"][0] == f"{interval.low * 100:.1f}–{interval.high * 100:.1f}"
+    assert table["95 % interval"][0] == f"{interval.low * 100:.1f}–{interval.high * 100:.1f}"
     assert set(table["seeds"]) == {"1"}
 
 
@@ -44,7 +44,7 @@ def test_incomplete_cells_show_dashes_and_the_limit_is_said(make_results):
     )
     results.trials.loc[results.trials["trial"] == "scratch-100-s0", "stopped_early"] = False
     one, two = tables.table_1(results), tables.table_2(results)
-    assert one.loc[0, ["seeds", "accuracy %", "Wilson 95 %", "loss"]].tolist() == ["0", *"–––"]
+    assert one.loc[0, ["seeds", "accuracy %", "95 % interval", "loss"]].tolist() == ["0", *"–––"]
     assert two["epochs"][0] == "–"
     assert two["epochs"][1].endswith("(limit)")
     assert "nan" not in one.to_string().lower() + two.to_string().lower()
