@@ -26,9 +26,10 @@ from torchvision import transforms
 
 from trainable import backbones
 from trainable.config import Precision, RunConfig
-from trainable.galaxy10 import open_survey, select
+from trainable.galaxy10 import open_survey
 from trainable.protocol import Transform
-from trainable.splits import partition
+from trainable.selection import select
+from trainable.splits import planned
 
 from .machine import float32_products
 
@@ -117,15 +118,8 @@ class PaperLoop:
         self.device, self.precision = torch.device(device), precision
         spec = backbones.architecture(config.arch)
         survey = open_survey(config.data.path)
-        selection = select(survey, config.data.drop_labels)
-        split = partition(
-            survey,
-            selection,
-            fraction=config.fraction,
-            split=config.data.split,
-            seed=config.data.split_seed,
-            validation_fraction=config.data.validation_fraction,
-        )
+        selection = select(survey, config.data.drop_labels, config.data.merge_labels)
+        split = planned(survey, selection, config)
         with h5py.File(config.data.path) as file:
             images = file["images"][:]
         transform = transforms_of(config.transform, spec)

@@ -18,7 +18,7 @@ from trainable.features import cached_features
 from trainable.galaxy10 import open_survey
 from trainable.protocol import Init, Stopping
 from trainable.settings import Experiment
-from trainable.splits import partition
+from trainable.splits import planned
 
 from .machine import cores, synchronise
 from .measure import Measure, epoch_flops, extrapolate
@@ -95,14 +95,7 @@ def fastest_workers(config: RunConfig, device: torch.device, precision: Precisio
 
 def images_seen(config: RunConfig, experiment: Experiment) -> tuple[int, int]:
     """Training and validation images of one epoch."""
-    split = partition(
-        experiment.survey,
-        experiment.selection,
-        fraction=config.fraction,
-        split=config.data.split,
-        seed=config.data.split_seed,
-        validation_fraction=config.data.validation_fraction,
-    )
+    split = planned(experiment.survey, experiment.selection, config)
     return len(split.train), len(split.validation)
 
 

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from surveys import ROOT, write_survey
@@ -236,9 +237,11 @@ def test_sections_are_added_at_the_end(tmp_path):
 
 
 def test_forward_cost_is_of_the_architecture(experiment):
-    """By hand for vit_demo: 17 tokens of 128, MLP 256, 6 layers; patches of 8 × 8 × 3."""
+    """By hand for vit_demo: 17 tokens of 128, MLP 256, 4 layers; stem to 16, 8, 8 and 4 pixels."""
     layer = 17 * (4 * 128 * 128 + 2 * 128 * 256) + 2 * 17 * 17 * 128
-    by_hand = 2 * (16 * 192 * 128 + 6 * layer + 128 * 3)
+    kernels = 9 * np.multiply([3, 32, 64, 64], [32, 64, 64, 128])
+    stem = np.dot([16**2, 8**2, 8**2, 4**2], kernels) + 4**2 * 128**2  # and a 1 × 1 at its end
+    by_hand = 2 * (stem + 4 * layer + 128 * 3)
     assert timing.forward_flops(experiment) == pytest.approx(by_hand, rel=0.01)
     assert (
         timing.forward_flops(experiment)
