@@ -21,7 +21,7 @@ $(READY): requirements.txt pyproject.toml
 
 demo: $(READY)
 	$(RUN) -m sweep.run --preset demo --name demo --replace
-	$(RUN) -m analysis.report ray_results/demo
+	$(RUN) -m analysis.report ray_results/demo --open
 
 bench: $(READY)  # nothing else should run meanwhile
 	$(RUN) -m benchmarks.bench
