@@ -211,6 +211,8 @@ def mean_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
     half = _seeds_half_width(a, b)
     if half is None:
         return Estimate(value=value, how="no interval: n = 1 seed each")
+    if half == 0:
+        return Estimate(value=value, how="no interval: the seeds that could tell do not differ")
     how = f"over the seeds ({len(a)} and {len(b)})"
     return Estimate(value=value, low=value - half, high=value + half, how=how)
 
@@ -222,8 +224,5 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> Estimate:
     logs = mean_difference(np.log(a), np.log(b))
     if logs.low is None or logs.high is None:
         return Estimate(value=float(np.exp(logs.value)), how=logs.how)
-    if logs.low == logs.high:
-        how = "no interval: the seeds that could tell do not differ"
-        return Estimate(value=float(np.exp(logs.value)), how=how)
     value, low, high = (float(np.exp(x)) for x in (logs.value, logs.low, logs.high))
     return Estimate(value=value, low=low, high=high, how=logs.how)

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-TRAINING_PASSES = {"all": 3, "as_run": 2, "head": 1}
-"""Cost of a training step in forward passes: a full backward pass costs two, one where weights are
-frozen and only activations' gradients are needed, none below a frozen backbone."""
+from trainable.protocol import PASSES, Trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +57,6 @@ def extrapolate(seconds: Sequence[float], epochs: int) -> float:
     return epochs * fmean(seconds[1:] or seconds)
 
 
-def epoch_flops(forward_flops: int, trained: str, n_train: int, n_val: int) -> float:
+def epoch_flops(forward_flops: int, trained: Trained, n_train: int, n_val: int) -> float:
     """Floating-point operations of training on `n_train` images and validating with `n_val`."""
-    return float(forward_flops * (TRAINING_PASSES[trained] * n_train + n_val))
+    return float(forward_flops * (PASSES[trained] * n_train + n_val))

@@ -88,9 +88,8 @@ def run_experiment(
                 stop=EarlyStopper(),
                 # Two kept and no score: with one, or by score, a kill can leave Tune's state
                 # pointing at a checkpoint that is gone. The best weights are in every checkpoint.
-                checkpoint_config=tune.CheckpointConfig(
-                    checkpoint_frequency=1, checkpoint_at_end=True, num_to_keep=2
-                ),
+                # The trial says when one is due.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True, num_to_keep=2),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 callbacks=[*callbacks, KeepState(folder.child(name))],
                 verbose=0,

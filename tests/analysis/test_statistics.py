@@ -151,6 +151,12 @@ def test_mean_difference_of_one_seed_each_has_words_for_an_interval():
     assert estimate.how == "no interval: n = 1 seed each"
 
 
+def test_seeds_that_do_not_differ_give_no_interval_of_no_width():
+    estimate = statistics.mean_difference([40.0, 40.0], [14.0, 14.0])
+    assert (estimate.value, estimate.low, estimate.sign) == (26.0, None, None)
+    assert estimate.how == "no interval: the seeds that could tell do not differ"
+
+
 def test_ratio():
     estimate = statistics.ratio([100.0, 100.0], [200.0, 200.0])
     assert (estimate.low, estimate.high) == (None, None)  # nothing tells how much seeds differ

@@ -108,3 +108,18 @@ def test_one_process_takes_on_the_next_trial(trial, make_run, checkpoints):
     config = {"cell": "x", "run": make_run("pretrained").config.to_dict()}
     assert used.reset_config(config)
     assert used.train()["val_loss"] == rows[0]["val_loss"]
+
+
+def test_dear_checkpoints_wait_until_training_took_ten_times_as_long(trial, tmp_path, monkeypatch):
+    saved = trial()
+    assert saved.train()["should_checkpoint"]  # what it takes is not known yet
+    saved.save_checkpoint(str(tmp_path / "cheap"))
+    assert saved.train()["should_checkpoint"]
+    seconds = iter([0.0, 4.0])  # it takes twice that, with Ray's copy
+    with monkeypatch.context() as patch:
+        patch.setattr("trainable.trial.time.perf_counter", lambda: next(seconds))
+        patch.setattr("trainable.checkpoint.save", lambda *_: None)
+        saved.save_checkpoint(str(tmp_path))
+    step = saved.run.step_epoch
+    monkeypatch.setattr(saved.run, "step_epoch", lambda: step() | {"epoch_seconds": 50.0})
+    assert [saved.train()["should_checkpoint"] for _ in range(2)] == [False, True]
