@@ -48,6 +48,9 @@ class SweepConfig(Settings):
     CPUs, any other number takes whatever GPUs it has."""
     wait_for_resources: bool = False
     """On a cluster that lacks what a trial asks for, wait for a node that has it."""
+    checkpoint_seconds: float = 1.0
+    """A trial is saved at the end of an epoch, once it has trained for so long since it was saved
+    last and ten times as long as saving takes. 0: after every epoch."""
     resume: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-PATH")] = None
     """Go on with a sweep; more --fractions, --inits or --seeds add trials to it."""
     replace: bool = False
@@ -77,6 +80,8 @@ class SweepConfig(Settings):
                 f"--gpus {self.gpus} --gpus-per-trial {self.gpus_per_trial}: "
                 "must be ≥ 0 and > 0; --gpus 0 trains on the CPU"
             )
+        if self.checkpoint_seconds < 0:
+            raise ValueError(f"--checkpoint-seconds {self.checkpoint_seconds:g}: must be ≥ 0")
         if self.tflops is not None and not self.tflops > 0:
             raise ValueError(f"--tflops {self.tflops:g}: must be greater than 0")
         if self.name is not None and (not self.name or "/" in self.name or self.name[0] == "."):

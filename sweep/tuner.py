@@ -76,6 +76,7 @@ def run_experiment(
             param_space={
                 "cell": tune.grid_search(list(runs)),
                 "run": tune.sample_from(lambda spec: runs[spec.config["cell"]]),
+                "checkpoint_seconds": config.checkpoint_seconds,
             },
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
@@ -88,8 +89,9 @@ def run_experiment(
                 stop=EarlyStopper(),
                 # Two kept and no score: with one, or by score, a kill can leave Tune's state
                 # pointing at a checkpoint that is gone. The best weights are in every checkpoint.
-                # The trial says when one is due.
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True, num_to_keep=2),
+                # The trial says when one is due, and at its end one is; if it were asked for
+                # here, Tune would fetch each epoch's result by itself.
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 callbacks=[*callbacks, KeepState(folder.child(name))],
                 verbose=0,

@@ -29,7 +29,10 @@ from sweeps import SAME, expected_rows, manifest
 COLUMNS = ["trial", "epoch", *SAME]
 EPOCH = re.compile(r"^(\S+)  epoch (\d+) ", re.MULTILINE)
 RESUME = "  python -m sweep.run --resume killed"
-FLAGS = ["--preset", "demo", "--fractions", "0.5", "1", "--learning-rate", "0.001", "--seeds", "0"]
+FLAGS = [
+    *("--preset", "demo", "--fractions", "0.5", "1", "--learning-rate", "0.001", "--seeds", "0"),
+    *("--checkpoint-seconds", "0"),  # many of them to be torn
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,14 +17,17 @@ from .engine import Run
 
 COPIES = 2
 """Times that a checkpoint is written: by the trial, and by Ray into its storage."""
-CHEAP = 1.0
-"""Seconds that a checkpoint may take after every epoch, however short that is."""
 SHARE = 0.1
-"""Of the training time, what dearer checkpoints may take: they wait for more epochs."""
+"""Of the training time, what checkpoints may take: where they are large they wait."""
 
 
 class Trial(tune.Trainable):
-    """One epoch a step. ``config`` is ``{"cell": id, "run": RunConfig.to_dict()}``."""
+    """One epoch a step.
+
+    ``config`` is ``{"cell": id, "run": RunConfig.to_dict(), "checkpoint_seconds": seconds}``. The
+    last is how long it trains at least before it is saved again at the end of an epoch; 0, or not
+    there, for every epoch.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Make the run of `config` on the device that Ray allotted."""
@@ -34,7 +37,8 @@ class Trial(tune.Trainable):
         self.run = Run(RunConfig.from_dict(config["run"]), device=device)
         self.provenance = checkpoint.record(self.run)
         self.skipped = 0
-        self.saving, self.unsaved = 0.0, 0.0  # seconds: of a checkpoint, of training since then
+        self.asked = self.period = config.get("checkpoint_seconds", 0)
+        self.unsaved = 0.0  # seconds of training since the last checkpoint
 
     def step(self) -> dict[str, float]:
         """Train an epoch; a finished run that is restored reports its last row again."""
@@ -44,14 +48,16 @@ class Trial(tune.Trainable):
             "training_iteration": row["epoch"],
             "done": bool(row["finished"]),
             "skipped_checkpoints": self.skipped,
-            SHOULD_CHECKPOINT: self.saving < CHEAP or self.saving < SHARE * self.unsaved,
+            SHOULD_CHECKPOINT: self.run.finished or self.unsaved >= self.period,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the run's state to Ray's folder, if there is room where Ray will copy it."""
         start = time.perf_counter()
         checkpoint.save(self.run, Path(checkpoint_dir), self.provenance)
-        self.saving, self.unsaved = COPIES * (time.perf_counter() - start), 0.0
+        saving = COPIES * (time.perf_counter() - start)
+        self.period = max(self.asked, saving / SHARE) if self.asked else 0
+        self.unsaved = 0.0
         kept = getattr(self, "_storage", None)  # Ray's, which tells it in no other way
         if kept and isinstance(kept.storage_filesystem, LocalFileSystem):
             checkpoint.require_room(Path(checkpoint_dir), Path(kept.trial_fs_path))

@@ -110,16 +110,22 @@ def test_one_process_takes_on_the_next_trial(trial, make_run, checkpoints):
     assert used.train()["val_loss"] == rows[0]["val_loss"]
 
 
-def test_dear_checkpoints_wait_until_training_took_ten_times_as_long(trial, tmp_path, monkeypatch):
-    saved = trial()
-    assert saved.train()["should_checkpoint"]  # what it takes is not known yet
-    saved.save_checkpoint(str(tmp_path / "cheap"))
-    assert saved.train()["should_checkpoint"]
-    seconds = iter([0.0, 4.0])  # it takes twice that, with Ray's copy
+def test_saved_after_every_epoch_unless_told_otherwise(trial, checkpoints):
+    _, rows = checkpoints
+    assert all(row["should_checkpoint"] for row in rows)
+
+
+def test_large_checkpoints_wait_until_training_took_ten_times_as_long(
+    make_run, tmp_path, monkeypatch
+):
+    config = {"cell": "x", "run": make_run("pretrained", max_epochs=7).config.to_dict()}
+    trial = Trial(config | {"checkpoint_seconds": 15})
+    step, clock = trial.run.step_epoch, iter([0.0, 4.0])  # it takes twice that, with Ray's copy
+    monkeypatch.setattr(trial.run, "step_epoch", lambda: step() | {"epoch_seconds": 10.0})
+    due = [trial.train()["should_checkpoint"] for _ in range(2)]
     with monkeypatch.context() as patch:
-        patch.setattr("trainable.trial.time.perf_counter", lambda: next(seconds))
+        patch.setattr("trainable.trial.time.perf_counter", lambda: next(clock))
         patch.setattr("trainable.checkpoint.save", lambda *_: None)
-        saved.save_checkpoint(str(tmp_path))
-    step = saved.run.step_epoch
-    monkeypatch.setattr(saved.run, "step_epoch", lambda: step() | {"epoch_seconds": 50.0})
-    assert [saved.train()["should_checkpoint"] for _ in range(2)] == [False, True]
+        trial.save_checkpoint(str(tmp_path))
+    due += [trial.train()["should_checkpoint"] for _ in range(5)]
+    assert due == [False, True, False, False, False, False, True]  # the last is the trial's end
