@@ -1,6 +1,6 @@
 """Tune's own files after a kill: what is torn is set aside, never believed.
 
-Tune copies the state of an experiment to its storage after every event, over the copy before. A
+Tune copies the state of an experiment to its storage again and again, over the copy before. A
 kill can leave half of it there, from which Tune would start over in silence; so the last whole copy
 is kept beside it. The state also holds what Tune had just decided for its trials: for one that
 failed for good while it was saved it says STOP, which would end the trial one epoch after it was
@@ -13,6 +13,7 @@ import json
 import os
 import pickle
 import shutil
+import time
 from pathlib import Path
 
 from ray import tune
@@ -31,13 +32,30 @@ class KeepState(tune.Callback):
     ----------
     experiment
         The experiment's folder; a remote one is left to its store, which writes files whole.
+    seconds
+        Between two copies; after every event of a trial for 0.
     """
 
-    def __init__(self, experiment: Folder) -> None:
+    def __init__(self, experiment: Folder, seconds: float = 0) -> None:
+        self.seconds = seconds
         self.folder = Path(experiment.location) if experiment.is_local else None
 
+    def setup(self, stop=None, num_samples=None, total_num_samples=None, **info) -> None:
+        """Begin; called by Tune, after a restore too."""
+        self.looked = time.monotonic()
+
     def on_step_end(self, iteration, trials, **info) -> None:
+        """Keep, if it is time."""
+        if time.monotonic() - self.looked >= self.seconds:
+            self.keep()
+
+    def on_experiment_end(self, trials, **info) -> None:
+        """Keep the last state."""
+        self.keep()
+
+    def keep(self) -> None:
         """Copy what has changed and reads well."""
+        self.looked = time.monotonic()
         for path in _files(self.folder) if self.folder else ():
             kept = path.with_name(path.name + KEPT)
             if not kept.exists() or kept.stat().st_mtime_ns < path.stat().st_mtime_ns:

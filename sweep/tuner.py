@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from .storage import Folder
 
 MAX_FAILURES = 3
 """Times that a trial is taken up again, from its last checkpoint, after its worker was lost."""
+STATE_SECONDS = 1.0
+"""How old Tune's state on disk may be; writing it takes the longer, the more trials there are."""
 SMALL_SHARE = 0.1
 """Of a GPU, with ``--gpus-per-trial auto``, for a trial that trains a head on cached features."""
 
@@ -66,6 +69,9 @@ def run_experiment(
     runs
         Cell id → ``RunConfig.to_dict()``.
     """
+    # a state that misses two checkpoints of a trial would ask for one that is deleted
+    state_seconds = min(STATE_SECONDS, config.checkpoint_seconds / 2)
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(state_seconds)
     trainable = tune.with_resources(Trial, lambda trial: resources(config, trial["run"]))
     path = str(folder.child(name))
     if tune.Tuner.can_restore(path):
@@ -93,7 +99,7 @@ def run_experiment(
                 # here, Tune would fetch each epoch's result by itself.
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-                callbacks=[*callbacks, KeepState(folder.child(name))],
+                callbacks=[*callbacks, KeepState(folder.child(name), state_seconds)],
                 verbose=0,
             ),
         )

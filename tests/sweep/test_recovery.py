@@ -36,13 +36,33 @@ def test_whole_files_are_left_alone(experiment):
 @pytest.mark.parametrize("kind", KINDS)
 def test_torn_file_is_replaced_by_its_last_whole_copy(experiment, kind):
     keeper = pickle.loads(pickle.dumps(KeepState(Folder(experiment))))
-    keeper.on_step_end(0, [])
+    keeper.keep()
     path, whole = tear(experiment, kind)
-    keeper.on_step_end(1, [])  # a torn file never becomes the copy
+    keeper.keep()  # a torn file never becomes the copy
     (message,) = repair(Folder(experiment))
     assert str(path) in message
     assert path.read_bytes() == whole
     assert path.with_name(path.name + ".torn").exists()
+
+
+def test_state_is_kept_now_and_then_and_at_the_end(experiment, monkeypatch):
+    clock = iter([10.0, 10.9, 11.1, 11.1, 11.2])
+    monkeypatch.setattr("sweep.recovery.time.monotonic", lambda: next(clock))
+    keeper = KeepState(Folder(experiment), seconds=1)
+
+    def kept() -> int:
+        found = list(experiment.glob("*.kept"))
+        for path in found:
+            path.unlink()
+        return len(found)
+
+    keeper.setup()
+    keeper.on_step_end(0, [])
+    assert kept() == 0
+    keeper.on_step_end(1, [])
+    assert kept() == len(KINDS)
+    keeper.on_experiment_end([])
+    assert kept() == len(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -58,7 +58,7 @@ def test_each_trial_has_its_record_predictions_and_tensorboard(finished):
         folder = storage / "small" / "run-0" / cell["id"]
         assert list(folder.glob("events.out.tfevents*"))
         checkpoints = sorted(folder.glob("checkpoint_*"))
-        assert len(checkpoints) == 2
+        assert len(checkpoints) in (1, 2)  # the last epoch's, and one before if training took long
         record = json.loads((checkpoints[-1] / "record.json").read_text())
         assert record["config"] == cell["run"]
         assert record["split_hash"] == cell["split_hash"]
@@ -135,6 +135,7 @@ def tear(path) -> None:
 def test_interrupted_and_damaged_sweep_goes_on_to_the_same_result(command, tmp_path):
     """SIGTERM here, as a batch system sends it; Ctrl-C is in test_killed.py."""
     flags = ("--inits", "scratch", "--fractions", 1, "--max-epochs", 60, "--name", "cut")
+    flags += ("--checkpoint-seconds", 0)  # one for each epoch
     with subprocess.Popen(
         command(tmp_path, *flags),
         cwd=ROOT,
