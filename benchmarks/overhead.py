@@ -1,0 +1,143 @@
+"""How much of a sweep is not training.
+
+  python -m benchmarks.overhead              demo grid with more seeds; minutes
+  python -m benchmarks.overhead --sweep "--gpus 1 --preset paper" --slots 1
+
+Runs `python -m sweep.run` as a user does and sets what its trials spent in epochs beside what the
+machine had to give: slots times the wall time from the command to its end. All else is overhead:
+imports, Ray, preprocessing and features, checkpoints, slots that are idle because no trial is left.
+
+Prints a table and appends it to benchmarks/RESULTS.md. Nothing else should run on the machine.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import tyro
+
+from trainable.record import git_commit
+
+from . import report
+from .machine import device_label, versions
+
+PROGRAM = "python -m benchmarks.overhead"
+COLUMNS = ("", "trials", "epochs", "wall, s", "training per slot, s", "not training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overhead:
+    """Which sweep, and how often."""
+
+    sweep: str = "--preset demo --seeds 0 1 2 3 4 5 6 7"
+    """Flags of `python -m sweep.run`, in one string."""
+    slots: int = os.cpu_count() or 1
+    """Trials that may run at once."""
+    repeats: int = 1
+    """Sweeps, one after the other, each from nothing."""
+    results: Path | None = report.RESULTS
+    """File to append to."""
+
+    def __post_init__(self) -> None:
+        if self.slots < 1 or self.repeats < 1:
+            raise ValueError("--slots and --repeats must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One sweep."""
+
+    trials: int
+    epochs: int
+    trained: float
+    """Seconds in epochs, over all trials."""
+    wall: float
+    slots: int
+
+    @property
+    def share(self) -> float:
+        """Of the slots' time, what was not training."""
+        return 1 - self.trained / (self.slots * self.wall)
+
+    def cells(self, name: str) -> tuple[str, ...]:
+        """One row of the table."""
+        per_slot = self.trained / self.slots
+        numbers = (f"{self.wall:,.0f}", f"{per_slot:,.0f}", f"{self.share:.1%}")
+        return name, str(self.trials), f"{self.epochs:,}", *numbers
+
+
+def trained_epochs(sweep: Path) -> list[list[float]]:
+    """Seconds of each epoch of each trial, from the trials' last checkpoints."""
+    trials = sorted({path.parent for path in sweep.glob("run-*/*/checkpoint_*")})
+    last = [max(trial.glob("checkpoint_*")) / "epochs.json" for trial in trials]
+    return [[row["epoch_seconds"] for row in json.loads(path.read_text())] for path in last]
+
+
+def measure(flags: Sequence[str], slots: int) -> Measured:
+    """Run a sweep in a folder of its own, its caches too.
+
+    Raises
+    ------
+    RuntimeError
+        The sweep failed; with what it said last.
+    """
+    with TemporaryDirectory() as folder:
+        own = ("--storage-path", folder, "--name", "sweep")
+        environment = os.environ | {"SWEEP_CACHE_DIR": f"{folder}/cache"}
+        command = [sys.executable, "-m", "sweep.run", *flags, *own]
+        start = time.perf_counter()
+        process = subprocess.run(command, env=environment, capture_output=True, text=True)
+        wall = time.perf_counter() - start
+        if process.returncode:
+            said = (process.stdout + process.stderr)[-2000:]
+            raise RuntimeError(f"{shlex.join(command)} ended with {process.returncode}:\n{said}")
+        seconds = trained_epochs(Path(folder) / "sweep")
+    return Measured(
+        trials=len(seconds),
+        epochs=sum(map(len, seconds)),
+        trained=sum(map(sum, seconds)),
+        wall=wall,
+        slots=slots,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        overhead = tyro.cli(Overhead, args=arguments, prog=PROGRAM, description=__doc__)
+        flags = shlex.split(overhead.sweep)
+        found = [measure(flags, overhead.slots) for _ in range(overhead.repeats)]
+    except (ValueError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rows = [one.cells(f"sweep {number}") for number, one in enumerate(found, 1)]
+    report.wide_console().print(report.terminal_table(rows, COLUMNS))
+    if overhead.results:
+        facts = {
+            "command": f"`{shlex.join([*PROGRAM.split(), *arguments])}`",
+            "commit": git_commit() or "unknown",
+            "device": device_label(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+            "versions": versions(),
+            "the sweep": f"`python -m sweep.run {overhead.sweep}`, {overhead.slots} trials at once",
+        }
+        title = f"{datetime.date.today()}: what of a sweep is not training"
+        report.append_section(
+            overhead.results, title, facts, [report.markdown_table(rows, COLUMNS)]
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
