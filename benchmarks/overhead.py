@@ -1,11 +1,12 @@
 """How much of a sweep is not training.
 
   python -m benchmarks.overhead              demo grid with more seeds; minutes
-  python -m benchmarks.overhead --sweep "--gpus 1 --preset paper" --slots 1
+  python -m benchmarks.overhead --sweep="--gpus 1 --preset paper" --slots 1
 
 Runs `python -m sweep.run` as a user does and sets what its trials spent in epochs beside what the
 machine had to give: slots times the wall time from the command to its end. All else is overhead:
 imports, Ray, preprocessing and features, checkpoints, slots that are idle because no trial is left.
+The data are there when it starts; preprocessed images and features are not.
 
 Prints a table and appends it to benchmarks/RESULTS.md. Nothing else should run on the machine.
 """
@@ -85,7 +86,7 @@ def trained_epochs(sweep: Path) -> list[list[float]]:
 
 
 def measure(flags: Sequence[str], slots: int) -> Measured:
-    """Run a sweep in a folder of its own, its caches too.
+    """Run a sweep in a folder of its own, its caches too, on data that a dry run has fetched.
 
     Raises
     ------
@@ -96,12 +97,10 @@ def measure(flags: Sequence[str], slots: int) -> Measured:
         own = ("--storage-path", folder, "--name", "sweep")
         environment = os.environ | {"SWEEP_CACHE_DIR": f"{folder}/cache"}
         command = [sys.executable, "-m", "sweep.run", *flags, *own]
+        _run([*command, "--dry-run"], environment)
         start = time.perf_counter()
-        process = subprocess.run(command, env=environment, capture_output=True, text=True)
+        _run(command, environment)
         wall = time.perf_counter() - start
-        if process.returncode:
-            said = (process.stdout + process.stderr)[-2000:]
-            raise RuntimeError(f"{shlex.join(command)} ended with {process.returncode}:\n{said}")
         seconds = trained_epochs(Path(folder) / "sweep")
     return Measured(
         trials=len(seconds),
@@ -110,6 +109,13 @@ def measure(flags: Sequence[str], slots: int) -> Measured:
         wall=wall,
         slots=slots,
     )
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if process.returncode:
+        said = (process.stdout + process.stderr)[-2000:]
+        raise RuntimeError(f"{shlex.join(command)} ended with {process.returncode}:\n{said}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

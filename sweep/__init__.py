@@ -11,10 +11,6 @@ for _key, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a GPU sees none
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are in the trial's error.txt; we print a line
-    # epochs of milliseconds are fetched together: each fetch and state costs tens of milliseconds
-    "TUNE_RESULT_BUFFER_LENGTH": "1000",
-    "TUNE_RESULT_BUFFER_MIN_TIME_S": "1",
-    "TUNE_RESULT_BUFFER_MAX_TIME_S": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }.items():
     os.environ.setdefault(_key, _value)

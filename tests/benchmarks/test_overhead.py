@@ -23,7 +23,7 @@ def test_epochs_are_those_of_the_last_checkpoints(tmp_path):
 def test_a_sweep_is_measured_and_written_down(survey_path, weights_path, tmp_path):
     sweep = f"--preset demo --data {survey_path} --weights {weights_path} --max-epochs 2 --seeds 0"
     results = tmp_path / "RESULTS.md"
-    flags = ["--sweep", f"{sweep} --fractions 1", "--slots", "2", "--results", str(results)]
+    flags = [f"--sweep={sweep} --fractions 1", "--slots", "2", "--results", str(results)]
     assert main(flags) == 0
     (row,) = re.findall(r"^\| sweep 1 \| (.*) \|$", results.read_text(), re.MULTILINE)
     trials, epochs, wall, trained, share = row.split(" | ")
@@ -33,7 +33,7 @@ def test_a_sweep_is_measured_and_written_down(survey_path, weights_path, tmp_pat
 
 
 def test_a_sweep_that_fails_is_told(capsys, tmp_path):
-    flags = ["--sweep", "--preset demo --data nowhere.h5", "--results", str(tmp_path / "none.md")]
+    flags = ["--sweep=--preset demo --data nowhere.h5", "--results", str(tmp_path / "none.md")]
     assert main(flags) == 2
     assert "nowhere.h5 does not exist" in capsys.readouterr().err
     assert not (tmp_path / "none.md").exists()

@@ -16,11 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from surveys import ROOT
 from sweeps import SAME, SECRET, expected_rows, manifest, rows_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from analysis import report
 from analysis.results import read
 from sweep.run import main
 from sweep.storage import Folder
+from sweep.tuner import CURVES
 from trainable.record import versions
 
 CELLS = {"scratch-100-s0", "scratch-050-s0", "pretrained-100-s0", "pretrained-050-s0"}
@@ -52,11 +54,10 @@ def test_trials_share_one_validation_set(finished):
     assert len({cell["split_hash"] for cell in cells}) == 2  # one for each fraction
 
 
-def test_each_trial_has_its_record_predictions_and_tensorboard(finished):
+def test_each_trial_has_its_record_and_predictions(finished):
     storage, _ = finished
     for cell in manifest(storage)["cells"]:
         folder = storage / "small" / "run-0" / cell["id"]
-        assert list(folder.glob("events.out.tfevents*"))
         checkpoints = sorted(folder.glob("checkpoint_*"))
         assert len(checkpoints) in (1, 2)  # the last epoch's, and one before if training took long
         record = json.loads((checkpoints[-1] / "record.json").read_text())
@@ -68,6 +69,14 @@ def test_each_trial_has_its_record_predictions_and_tensorboard(finished):
         best = rows_of(folder).best_val_accuracy.iloc[-1]
         assert (saved["probabilities"].argmax(1) == saved["labels"]).mean() == best
         assert load_file(checkpoints[-1] / "best.safetensors")
+
+
+def test_tensorboard_shows_the_curves_of_each_epoch(finished):
+    folder = finished[0] / "small" / "run-0" / "scratch-100-s0"
+    shown = EventAccumulator(str(folder)).Reload()
+    assert set(shown.Tags()["scalars"]) == {f"ray/tune/{name}" for name in CURVES}
+    logged = [event.value for event in shown.Scalars("ray/tune/val_loss")]
+    assert logged == pytest.approx(rows_of(folder).val_loss.tolist(), rel=1e-6)
 
 
 def test_no_secret_of_the_environment_is_written_down(finished, tmp_path, monkeypatch):
