@@ -13,6 +13,7 @@ import torch
 from ray import tune
 
 from trainable import backbones
+from trainable.features import features_folder
 from trainable.preprocess import cached_images
 from trainable.settings import Experiment, prepare
 
@@ -166,13 +167,14 @@ def execute(sweep: Sweep) -> Outcome:
     manifest.save(folder)
     folder.write("examples.npz", examples(sweep.experiment))
     runs = {cell["id"]: cell["run"] for cell in manifest.cells}
+    features = None if config.address else features_folder(config.cache_dir)
     outcome = Outcome()
     for name, cells in manifest.experiments.items():
         done = finished_cells(folder.child(name))
         outcome.finished |= done
         if set(cells) <= done:
             continue
-        table = LiveTable(manifest.cells, manifest.name, outcome.finished)
+        table = LiveTable(manifest.cells, manifest.name, outcome.finished, features)
         callbacks = [table, *extra_callbacks(config, manifest.name)]
         grid = run_experiment(config, folder, name, {c: runs[c] for c in cells}, callbacks)
         _take_in(outcome, grid, cells)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -13,7 +14,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-STYLES = {"running": "bold", "done": "green", "failed": "red", "waiting": "dim"}
+from trainable.cache import in_the_making
+
+PREPARING = "preparing"  # what is shown of a trial that runs and has no epoch yet
+STYLES = {"running": "bold", PREPARING: "bold", "done": "green", "failed": "red", "waiting": "dim"}
 FRAME = 6  # lines around the rows of the table
 COLUMNS = ("trial", "state", "images", "epoch", "val. acc.", "best", "val. loss", "count", "img/s")
 
@@ -29,10 +33,18 @@ class LiveTable(tune.Callback):
         Of the sweep.
     done
         Cells that an earlier experiment of the sweep has finished.
+    features
+        Folder in which trials compute features that others wait for, where this process sees it.
     """
 
-    def __init__(self, cells: list[dict[str, Any]], name: str, done: Iterable[str] = ()) -> None:
-        self.name = name
+    def __init__(
+        self,
+        cells: list[dict[str, Any]],
+        name: str,
+        done: Iterable[str] = (),
+        features: Path | None = None,
+    ) -> None:
+        self.name, self.features = name, features
         self.cells = {cell["id"]: cell for cell in cells}
         self.state = dict.fromkeys(self.cells, "waiting") | dict.fromkeys(done, "done")
         self.restored = False
@@ -40,14 +52,14 @@ class LiveTable(tune.Callback):
         self.rows: dict[str, dict[str, float]] = {}
         self.console: Console | None = None
         self.live: Live | None = None
-        self.started = time.monotonic()
+        self.started, self.began = time.monotonic(), time.time()
 
     def __getstate__(self) -> dict[str, Any]:  # Tune pickles its callbacks
         return self.__dict__ | {"console": None, "live": None}
 
     def setup(self, stop=None, num_samples=None, total_num_samples=None, **info) -> None:
         """Begin; called by Tune, after a restore too."""
-        self.started, self.restored = time.monotonic(), False
+        self.started, self.began, self.restored = time.monotonic(), time.time(), False
         self.console = Console()
         if self.console.is_terminal:
             self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2)
@@ -61,6 +73,9 @@ class LiveTable(tune.Callback):
 
     def on_step_begin(self, iteration, trials, **info) -> None:
         """Once, after a restore: what is known of the trials already."""
+        if self.live is None and self.console and PREPARING not in self.told and self._preparing():
+            self.told.add(PREPARING)
+            self.console.print("preparing" + self._preparing(), highlight=False)
         if not self.restored:
             self.restored = True
             for trial in trials:
@@ -129,6 +144,7 @@ class LiveTable(tune.Callback):
         for cell in shown:
             state, row = self.state[cell], self.rows.get(cell)
             figures = _figures(row, state) if row else [""] * 7
+            state = PREPARING if state == "running" and not row else state
             images = f"{self.cells[cell]['n_train']:,}"
             table.add_row(cell, state, images, *figures, style=STYLES[state])
         if hidden := [state for cell, state in self.state.items() if cell not in shown]:
@@ -150,7 +166,13 @@ class LiveTable(tune.Callback):
         return (
             f"sweep {self.name}: {count('done')} of {len(self.cells)} trials done, "
             f"{count('running')} running{failed} · {_clock(seconds)} elapsed{self._most_left()}"
+            + self._preparing()
         )
+
+    def _preparing(self) -> str:
+        """What trials without an epoch wait for: one of them computes features for all."""
+        making = in_the_making(self.features, since=self.began) if self.features else ()
+        return "".join(f" · features: {done:,} of {total:,} images" for done, total in making)
 
     def _most_left(self) -> str:
         """Time left if every trial used all its epochs at the pace seen so far."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,25 @@ def cached_array(
     return found
 
 
+def in_the_making(folder: Path, since: float) -> Iterator[tuple[int, int]]:
+    """Rows done, and rows in all, of each array of `cached_array` that a process is making.
+
+    Parameters
+    ----------
+    since
+        Time, s since the epoch; a file that nobody has written to since then was left by a kill.
+    """
+    for path in sorted(folder.glob("*.tmp")):
+        # done by now, or only just begun
+        with suppress(FileNotFoundError, ValueError), path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            stat = os.fstat(file.fileno())
+            if stat.st_mtime >= since:
+                row_bytes = dtype.itemsize * math.prod(shape[1:])
+                yield (stat.st_size - file.tell()) // row_bytes, shape[0]
+
+
 def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray | None:
     """The array as a memory map; None where there is none of that shape and type."""
     try:
@@ -118,9 +138,11 @@ def _write_array(target: Path, shape, dtype, blocks, progress) -> None:
     try:
         with unfinished.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header | {"fortran_order": False})
+            file.flush()  # here and below: what is done can be seen, by `in_the_making`
             done = 0
             for block in blocks:
                 file.write(np.ascontiguousarray(block, dtype))
+                file.flush()
                 done += len(block)
                 if progress:
                     progress(done, shape[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ from .galaxy10 import Survey
 from .preprocess import cached_images, image_key
 
 BLOCK = 1024  # images whose features are written at a time
+
+
+def features_folder(cache_dir: str | Path | None) -> Path:
+    """Where a node keeps them."""
+    return cache_root(cache_dir) / "features"
 
 
 def fresh_head(config: RunConfig, num_classes: int) -> backbones.Head | None:
@@ -81,7 +87,7 @@ def cached_features(
             yield predict(model, inputs, rows=rows, autocast=config.precision == "bf16").numpy()
 
     return cached_array(
-        cache_root(config.data.cache_dir) / "features",
+        features_folder(config.data.cache_dir),
         feature_key(survey, config, device),
         shape=(len(survey.labels), width),
         dtype=np.float32,

@@ -1,6 +1,7 @@
 import pickle
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -91,6 +92,21 @@ def test_damaged_checkpoint_is_told_once(table, capsys):
         row = a_row(epoch, skipped_checkpoints=1)
         table.on_trial_result(0, [], a_trial("scratch-010-s0"), row)
     assert capsys.readouterr().out.count("its newest checkpoint was damaged") == 1
+
+
+def test_trials_that_wait_for_features_are_told(table, tmp_path, capsys):
+    table.features = tmp_path
+    table.setup()
+    table.on_trial_start(0, [], a_trial("scratch-010-s0"))
+    assert "features" not in shown(table)
+    with (tmp_path / "key.tmp").open("wb") as file:
+        np.save(file, np.zeros((1500, 2)))
+    for _ in range(2):
+        table.on_step_begin(0, [])
+    assert capsys.readouterr().out.count("preparing · features: 1,500 of 1,500 images") == 1
+    headline, *lines = shown(table).splitlines()
+    assert headline.endswith("· features: 1,500 of 1,500 images")
+    assert any("scratch-010-s0" in line and "preparing" in line for line in lines)
 
 
 def test_short_terminal_shows_what_runs(table):

@@ -1,6 +1,9 @@
 import hashlib
+import os
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from trainable import cache
@@ -43,3 +46,29 @@ def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("in the way")
     monkeypatch.setenv("SWEEP_CACHE_DIR", str(tmp_path / "cache"))
     assert cache.known_checksum(Path(__file__)) == cache.checksum(__file__)
+
+
+def test_what_is_being_made_is_told_row_by_row(tmp_path):
+    began, told = time.time(), []
+
+    def look():
+        told.extend(cache.in_the_making(tmp_path, since=began - 1))
+
+    def blocks():
+        for rows in (0, 2, 3):
+            look()
+            yield np.ones((rows, 4), np.float32)
+
+    cache.cached_array(tmp_path, {}, shape=(5, 4), dtype=np.float32, blocks=blocks)
+    look()
+    assert told == [(0, 5), (0, 5), (2, 5)]  # and nothing once it is there
+
+
+def test_what_a_kill_left_is_not_being_made(tmp_path):
+    left = tmp_path / "left.tmp"
+    np.save(left, np.ones((5, 4)))
+    left.with_suffix(".tmp.npy").rename(left)
+    (tmp_path / "empty.tmp").touch()
+    assert list(cache.in_the_making(tmp_path, since=0)) == [(5, 5)]
+    os.utime(left, (1000, 1000))
+    assert list(cache.in_the_making(tmp_path, since=1001)) == []
