@@ -117,34 +117,48 @@ def dots(cell: pd.DataFrame, ax: Axes, *, first: str, baseline: float | None) ->
 
 def plate(frame: pd.DataFrame, first: str) -> Plate:
     """The whole figure with its caption; `frame` as `protocols.compared` gives it."""
-    cells = [cell for _, cell in frame.groupby(["init", "fraction"], sort=False)]
-    columns = min(ACROSS, len(cells))
-    rows = -(-len(cells) // columns)
+    baseline = _baseline(frame, first)
+    by_cell = frame.groupby(["init", "fraction"], sort=False)
+    cells = {cell_name(*key): cell for key, cell in by_cell}
+    left_out = [name for name, cell in cells.items() if not _differs(cell, first)]
+    left_out = left_out if len(left_out) < len(cells) else []  # something is shown
+    shown = [cell for name, cell in cells.items() if name not in left_out]
+    frame = pd.concat(shown)
+    columns = min(ACROSS, len(shown))
+    rows = -(-len(shown) // columns)
     with matplotlib.rc_context(STYLE):
         height = 0.5 + rows * (0.75 + 0.27 * frame["protocol"].nunique())
         figure = Figure(figsize=(9.6, height), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
-        for number, (ax, cell) in enumerate(zip(axes.flat, cells, strict=False)):
-            dots(cell, ax, first=first, baseline=_baseline(frame, first))
-            leftmost = cells[number - number % columns]
+        for number, (ax, cell) in enumerate(zip(axes.flat, shown, strict=False)):
+            dots(cell, ax, first=first, baseline=baseline)
+            leftmost = shown[number - number % columns]
             if number % columns and cell["protocol"].tolist() == leftmost["protocol"].tolist():
                 ax.set_yticklabels([])
-        for ax in axes.flat[len(cells) :]:
+        for ax in axes.flat[len(shown) :]:
             ax.set_visible(False)
-        for ax in axes.flat[max(len(cells) - columns, 0) : len(cells)]:
+        for ax in axes.flat[max(len(shown) - columns, 0) : len(shown)]:
             ax.xaxis.set_tick_params(labelbottom=True)
         figure.supxlabel("best validation accuracy", fontsize=9.5)
     red = f" Red, dotted: the baseline of {first}, from scratch on all labels."
-    red = "" if _baseline(frame, first) is None else red
+    red = "" if baseline is None else red
     hollow = f" Hollow: the very trials of {first}, as both prescribe the same."
     hollow = hollow if frame["same"].any() else ""
+    gone = f" Left out, as all protocols prescribe the same: {', '.join(left_out)}."
+    gone = gone if left_out else ""
     return Plate(
         name="protocols",
         title="What the protocols change. Best validation accuracy by protocol",
         caption=f"{words.seeds(frame['n'])} per protocol and cell. Mean over seeds. {WHISKERS} "
-        f"Grey: the mean of {first} in the same cell.{red}{hollow}",
+        f"Grey: the mean of {first} in the same cell.{red}{hollow}{gone}",
         figure=figure,
     )
+
+
+def _differs(cell: pd.DataFrame, first: str) -> bool:
+    """Whether some protocol prescribes other trials than `first` in a cell, or is alone there."""
+    others = cell.loc[cell["protocol"] != first, "same"]
+    return others.empty or not others.all()
 
 
 def _baseline(frame: pd.DataFrame, first: str) -> float | None:

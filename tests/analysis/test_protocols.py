@@ -10,7 +10,7 @@ import pytest
 import synthetic
 from test_report import rendered
 
-from analysis.protocol_section import dots, section
+from analysis.protocol_section import dots, plate, section
 from analysis.protocols import compared, sentences, table
 from analysis.report import findings, write
 from trainable.protocol import PROTOCOLS
@@ -169,6 +169,22 @@ def test_figure_shows_every_seed_and_marks_what_is_the_same(several):
     filled = [c[0].get_markerfacecolor() for c in ax.containers]
     assert filled[1] == "white"
     assert "white" not in (filled[0], filled[2])
+    plt.close("all")
+
+
+def test_figure_leaves_out_cells_in_which_nothing_differs(several):
+    frame = compared(several)
+    drawn = plate(frame, "paper")
+    everywhere = frame[~((frame["init"] == "scratch") & (frame["protocol"] == "as_run"))]
+    fewer = plate(everywhere, "paper")
+    titles = [[ax.get_title() for ax in p.figure.axes if ax.get_visible()] for p in (drawn, fewer)]
+    assert titles[1] == [title for title in titles[0] if "scratch" not in title] != titles[0]
+    said = "Left out, as all protocols prescribe the same: scratch 100 %."
+    assert said in fewer.caption
+    assert "Left out" not in drawn.caption
+    all_the_same = plate(everywhere[everywhere["init"] == "scratch"], "paper")
+    assert [ax.get_title() for ax in all_the_same.figure.axes] == ["scratch 100 %, 992 labels"]
+    assert "Left out" not in all_the_same.caption
     plt.close("all")
 
 
