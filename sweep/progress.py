@@ -72,7 +72,7 @@ class LiveTable(tune.Callback):
             self.live = None
 
     def on_step_begin(self, iteration, trials, **info) -> None:
-        """Once, after a restore: what is known of the trials already."""
+        """What trials wait for; once, after a restore, what is known of them already."""
         if self.live is None and self.console and PREPARING not in self.told and self._preparing():
             self.told.add(PREPARING)
             self.console.print("preparing" + self._preparing(), highlight=False)
@@ -171,7 +171,10 @@ class LiveTable(tune.Callback):
 
     def _preparing(self) -> str:
         """What trials without an epoch wait for: one of them computes features for all."""
-        making = in_the_making(self.features, since=self.began) if self.features else ()
+        waiting = any(s == "running" and cell not in self.rows for cell, s in self.state.items())
+        if self.features is None or not waiting:
+            return ""
+        making = in_the_making(self.features, since=self.began)
         return "".join(f" · features: {done:,} of {total:,} images" for done, total in making)
 
     def _most_left(self) -> str:
