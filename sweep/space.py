@@ -48,7 +48,7 @@ class SweepConfig(Settings):
     CPUs, any other number takes whatever GPUs it has."""
     wait_for_resources: bool = False
     """On a cluster that lacks what a trial asks for, wait for a node that has it."""
-    checkpoint_seconds: float = 1.0
+    checkpoint_seconds: float = 3.0
     """A trial is saved at the end of an epoch, once it has trained for so long since it was saved
     last and ten times as long as saving takes. 0: after every epoch."""
     resume: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-PATH")] = None
