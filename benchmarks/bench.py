@@ -148,7 +148,7 @@ def facts(bench: Bench, reference: Reference | None, rate: float, command: str) 
         "products on this device",
     }
     if "growth" in bench.what:
-        lines["growth"] = f"{random}, measured once"
+        lines["growth"] = f"{random}; medians of the seconds, the highest peaks of the memory"
     if reference:
         epochs = "all epochs" if bench.full else f"{bench.reference_epochs} epochs of each trial"
         workers = ", ".join(f"{n} ({trained} trained)" for trained, n in reference.workers.items())
@@ -172,7 +172,7 @@ def run(bench: Bench, command: str, console: Console) -> None:
             console.print(report.terminal_table(rows))
             tables.append(report.markdown_table(rows))
     if "growth" in bench.what:
-        points = scaling.measure_growth(bench, scaling.COUNTS)
+        points = scaling.measure_growth(bench, scaling.COUNTS, bench.repeats)
         rows = [point.cells() for point in points]
         console.print(report.terminal_table(rows, scaling.COLUMNS))
         tables += [report.markdown_table(rows, scaling.COLUMNS), scaling.summary(points)]

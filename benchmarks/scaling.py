@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import torch
@@ -70,14 +71,24 @@ def summary(points: list[Point]) -> str:
     )
 
 
-def measure_growth(workload: Workload, counts: tuple[int, ...]) -> list[Point]:
-    """Each number of images in a process of its own, so that none inherits memory."""
-    points = []
-    for images in counts:
+def measure_growth(workload: Workload, counts: tuple[int, ...], repeats: int) -> list[Point]:
+    """All numbers of images in turn, `repeats` times: medians of the seconds, the highest peaks.
+
+    Each is measured in a process of its own, so that none inherits memory.
+    """
+    found: dict[tuple[int, str], list[Point]] = {}
+    for images in counts * repeats:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            points += pool.submit(points_at, replace(workload, images=images)).result()
-    return points
+            for point in pool.submit(points_at, replace(workload, images=images)).result():
+                found.setdefault((images, point.work), []).append(point)
+    return [
+        replace(
+            max(points, key=lambda point: point.peak - point.before),
+            seconds=median(point.seconds for point in points),
+        )
+        for points in found.values()
+    ]
 
 
 def points_at(workload: Workload) -> list[Point]:

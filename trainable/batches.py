@@ -12,9 +12,9 @@ from torch import nn
 from .backbones import Architecture
 from .preprocess import normalise
 
-EVALUATION_BATCH = 256  # inputs at most, and fewer where they are large:
-EVALUATION_BYTES = {"cuda": 1 << 25}  # of an array's rows; 222 images of 224 pixels
-HOST_EVALUATION_BYTES = 1 << 20  # 6 of them, as fast: the trials of a node share its memory
+# inputs at most, and bytes of the array's rows that they take
+EVALUATION = {"cuda": (256, 1 << 25)}  # 222 images of 224 pixels
+HOST_EVALUATION = (96, 1 << 20)  # 6 of them, as fast: trials share a node's memory and caches
 PIECE = 1 << 21  # bytes of an array fetched at once: many batches where its rows are small
 COPY_BLOCK = 1 << 26  # bytes copied at a time to where they stay
 
@@ -124,8 +124,8 @@ def predict(
 ) -> torch.Tensor:
     """What `model` gives for every input of `rows` (all where None): (n, C) float32 on the CPU."""
     rows = torch.arange(len(inputs)) if rows is None else rows
-    limit = EVALUATION_BYTES.get(inputs.device.type, HOST_EVALUATION_BYTES)
-    size = max(1, min(EVALUATION_BATCH, limit // inputs.row_bytes))
+    most, limit = EVALUATION.get(inputs.device.type, HOST_EVALUATION)
+    size = max(1, min(most, limit // inputs.row_bytes))
     model.eval()
     outputs = []
     with torch.inference_mode():

@@ -208,7 +208,7 @@ def test_peak_memory_sees_what_was_held_for_a_while():
 def test_growth_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "COUNTS", (1000,))
     results = tmp_path / "R.md"
-    flags = ["--what", "growth", "--image-size", "8", "--weights", "random"]
+    flags = ["--what", "growth", "--image-size", "8", "--weights", "random", "--repeats", "2"]
     assert bench.main([*flags, "--results", str(results)]) == 0
     rows = [line.split("|")[1:4] for line in results.read_text().splitlines() if "epoch," in line]
     works = ["epoch, linear probe", "epoch, from scratch"]

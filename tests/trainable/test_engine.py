@@ -218,7 +218,7 @@ def test_predict_does_not_depend_on_the_batch(make_run, monkeypatch):
     run = make_run()
     rows = torch.arange(60)
     whole = predict(run.model, run.inputs, rows=rows)
-    monkeypatch.setattr("trainable.batches.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("trainable.batches.HOST_EVALUATION", (7, 1 << 20))
     pieces = predict(run.model, run.inputs, rows=rows)
     assert torch.allclose(whole, pieces, atol=1e-5)
 

@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -104,6 +105,18 @@ def test_attention_takes_the_fused_kernel_in_training(monkeypatch, trained):
     backbones.set_training(model)
     model(batch_of(2)[0])
     assert len(calls) == len(model.encoder.layers)
+
+
+@pytest.mark.parametrize("trained", ["all", "as_run"])
+def test_short_sequences_take_plain_products_on_a_cpu(make_run, monkeypatch, trained):
+    """Losses within 1e-5 of those by the fused kernel."""
+    settings = {"init": "scratch", "max_epochs": 2, "trained": trained}
+    plain_products = losses(make_run(**settings))
+    monkeypatch.setattr(steps, "SHORT", 0)
+    fused = losses(make_run(**settings))
+    np.testing.assert_allclose(plain_products, fused, rtol=1e-5)
+    assert plain_products != fused
+    assert steps.attention_kernel(make_run(**settings).model, torch.device("cpu")) is nullcontext
 
 
 def tiny() -> nn.Module:
