@@ -76,6 +76,7 @@ def table_2(results: Results) -> pd.DataFrame:
         epochs, each, total = (
             _spread(trials, column) for column in ("epochs", "epoch_seconds", "total_seconds")
         )
+        minutes = [x and x / 60 for x in total]
         limit = len(trials) and not trials["stopped_early"].all()
         rows.append(
             {
@@ -83,8 +84,8 @@ def table_2(results: Results) -> pd.DataFrame:
                 "labels": f"{n_train:,}",
                 "seeds": str(len(trials)),
                 "epochs": words.with_spread(*epochs, digits=0) + (" (limit)" if limit else ""),
-                "s per epoch": words.with_spread(*each),
-                "total, min": words.with_spread(*(x and x / 60 for x in total)),
+                "s per epoch": words.with_spread(*each, words.decimals(each[0])),
+                "total, min": words.with_spread(*minutes, words.decimals(minutes[0])),
                 "paper's trial": published.trial if published else words.NONE,
                 "paper: epochs": words.number(published and published.epochs, 0),
                 "paper: s per epoch": words.number(published and published.epoch_seconds, 0),

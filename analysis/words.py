@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -33,6 +34,11 @@ def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
     if not known(value):
         return NONE
     return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", MINUS)
+
+
+def decimals(value: float | None, least: int = 2) -> int:
+    """Decimals that show two significant digits of a number: 2 of 1.234, 4 of 0.00123."""
+    return max(least, 1 - math.floor(math.log10(abs(value)))) if known(value) and value else least
 
 
 def points(difference: float | None, digits: int = 1) -> str:
