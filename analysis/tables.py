@@ -137,7 +137,7 @@ def trials_table(results: Results) -> pd.DataFrame:
                 "best at epoch": words.number(trial.best_epoch, 0),
                 "accuracy %": words.number(_hundred(trial.best_val_accuracy)),
                 "loss": words.number(trial.best_val_loss, 4),
-                "s per epoch": words.number(trial.epoch_seconds),
+                "s per epoch": words.number(trial.epoch_seconds, words.decimals(trial.epoch_seconds)),
                 "status": trial.status,
             }
         )
