@@ -76,7 +76,6 @@ def table_2(results: Results) -> pd.DataFrame:
         epochs, each, total = (
             _spread(trials, column) for column in ("epochs", "epoch_seconds", "total_seconds")
         )
-        minutes = [x and x / 60 for x in total]
         limit = len(trials) and not trials["stopped_early"].all()
         rows.append(
             {
@@ -84,8 +83,8 @@ def table_2(results: Results) -> pd.DataFrame:
                 "labels": f"{n_train:,}",
                 "seeds": str(len(trials)),
                 "epochs": words.with_spread(*epochs, digits=0) + (" (limit)" if limit else ""),
-                "s per epoch": words.with_spread(*each, words.decimals(each[0])),
-                "total, min": words.with_spread(*minutes, words.decimals(minutes[0])),
+                "s per epoch": words.two_digits(*each),
+                "total, min": words.two_digits(*(x and x / 60 for x in total)),
                 "paper's trial": published.trial if published else words.NONE,
                 "paper: epochs": words.number(published and published.epochs, 0),
                 "paper: s per epoch": words.number(published and published.epoch_seconds, 0),
@@ -137,7 +136,7 @@ def trials_table(results: Results) -> pd.DataFrame:
                 "best at epoch": words.number(trial.best_epoch, 0),
                 "accuracy %": words.number(_hundred(trial.best_val_accuracy)),
                 "loss": words.number(trial.best_val_loss, 4),
-                "s per epoch": words.number(trial.epoch_seconds, words.decimals(trial.epoch_seconds)),
+                "s per epoch": words.two_digits(trial.epoch_seconds),
                 "status": trial.status,
             }
         )

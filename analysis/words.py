@@ -36,11 +36,6 @@ def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
     return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", MINUS)
 
 
-def decimals(value: float | None, least: int = 2) -> int:
-    """Decimals that show two significant digits of a number: 2 of 1.234, 4 of 0.00123."""
-    return max(least, 1 - math.floor(math.log10(abs(value)))) if known(value) and value else least
-
-
 def points(difference: float | None, digits: int = 1) -> str:
     """0.0604 → "+6.0"; percentage points."""
     return number(difference * 100 if known(difference) else None, digits, signed=True)
@@ -66,6 +61,12 @@ def seeds(n: int | Iterable[int]) -> str:
 def with_spread(mean: float | None, std: float | None, digits: int = 2) -> str:
     """ "69.49 ± 0.50", or the mean alone for one seed."""
     return number(mean, digits) + (f" ± {number(std, digits)}" if known(std) else "")
+
+
+def two_digits(mean: float | None, std: float | None = None) -> str:
+    """ "123.40", "1.20 ± 0.31" or "0.0012": of a small number at least two significant digits."""
+    small = known(mean) and 0 < mean < 0.1
+    return with_spread(mean, std, 1 - math.floor(math.log10(mean)) if small else 2)
 
 
 def in_points(difference: Estimate, unit: str = " points") -> str:
