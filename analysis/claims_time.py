@@ -106,7 +106,8 @@ def _time(results: Results, column: str, fraction: float):
 def _less(share: Estimate) -> str:
     """A share of time as how much less or more it is."""
     change = 1 - share.value
-    text = f"{words.percent(abs(change), 0)} {'less' if change >= 0 else 'more'}"
+    digits = 0 if share.value >= 0.1 else 2  # nearly all of it is not "100 %"
+    text = f"{words.percent(abs(change), digits)} {'less' if change >= 0 else 'more'}"
     return text + _as_shares(share)
 
 

@@ -75,7 +75,7 @@ def _wrapped(text: str) -> str:
 
 def _gallery(rows: list[tuple[str, np.ndarray, list[str]]]) -> Figure:
     """Rows of images, each under its heading."""
-    heights = [1.85 + 0.125 * max(text.count("\n") + 1 for text in texts) for *_, texts in rows]
+    heights = [1.97 + 0.125 * max(text.count("\n") + 1 for text in texts) for *_, texts in rows]
     figure = Figure(figsize=(9.6, sum(heights)), layout="constrained")
     parts = np.atleast_1d(figure.subfigures(len(rows), 1, height_ratios=heights))
     for part, (heading, images, texts) in zip(parts, rows, strict=True):

@@ -121,16 +121,21 @@ def costs_table(compared: list[Share]) -> pd.DataFrame:
     for share in compared:
         amount = AMOUNTS[share.quantity]
         low, high = share.share.low, share.share.high
-        interval = share.share.how if low is None else f"{low * 100:.3g} to {high * 100:.3g} %"
+        interval = share.share.how if low is None else f"{_per_cent(low)} to {_per_cent(high)} %"
         rows.append(
             {
                 "cost": COUNTS[share.quantity],
                 "counted": share.counted,
                 "pre-trained": amount(share.ours),
                 "baseline": amount(share.baseline),
-                "share": words.fraction(float(f"{share.share.value:.3g}")),
+                "share": f"{_per_cent(share.share.value)} %",
                 "95 % interval": interval,
                 "saving": enough.factor(share),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _per_cent(share: float) -> str:
+    """Three digits or more: 0.0895 → "8.95", 10.02 → "1,002"."""
+    return f"{share * 100:,.0f}" if share >= 1 else f"{share * 100:.3g}"

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import synthetic
 
-from analysis.cost import AS_RUN, EVERY_EPOCH, costs, shares
-from analysis.statistics import ratio
+from analysis.cost import AS_RUN, EVERY_EPOCH, Share, costs, shares
+from analysis.labels import costs_table
+from analysis.statistics import Estimate, ratio
 
 
 def row(frame, trial, counted):
@@ -70,3 +71,10 @@ def test_trials_under_other_names_than_their_cells(full_grid):
 
 def test_seeds_that_cannot_differ_give_no_interval():
     assert ratio([100, 100, 100], [250]).low is None
+
+
+def test_shares_are_written_out_however_large_or_small():
+    estimate = Estimate(value=10.02, low=0.0895, high=10.8, how="")
+    share = Share(quantity="seconds", counted=AS_RUN, ours=10.02, baseline=1, share=estimate)
+    (line,) = costs_table([share]).to_dict("records")
+    assert (line["share"], line["95 % interval"]) == ("1,002 %", "8.95 to 1,080 %")
