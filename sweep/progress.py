@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from ray import tune
@@ -178,19 +179,26 @@ class LiveTable(tune.Callback):
         return "".join(f" · features: {done:,} of {total:,} images" for done, total in making)
 
     def _most_left(self) -> str:
-        """Time left if every trial used all its epochs at the pace seen so far."""
-        images = sum(self.rows[c]["epoch"] * self.cells[c]["n_train"] for c in self.rows)
-        rates = [self.rows[c]["n_train"] / self.rows[c]["epoch_seconds"] for c in self.rows]
-        if not images:
+        """Time left if every trial used all its epochs, at the pace of those that train the same.
+
+        Trials of a kind that none has begun take as long as the slowest kind.
+        """
+        seen: dict[str | None, list[float]] = {}  # seconds an image, by what is trained
+        for cell, row in self.rows.items():
+            seconds = row["epoch_seconds"] / row["n_train"]
+            seen.setdefault(self.cells[cell]["run"].get("trained"), []).append(seconds)
+        if not seen:
             return ""
-        at_once = max(1, list(self.state.values()).count("running"))
+        pace = {trained: mean(seconds) for trained, seconds in seen.items()}
         left = sum(
             self.cells[c]["n_train"]
             * (self.cells[c]["run"]["max_epochs"] - self.rows.get(c, {"epoch": 0})["epoch"])
+            * pace.get(self.cells[c]["run"].get("trained"), max(pace.values()))
             for c, state in self.state.items()
             if state in ("waiting", "running")
         )
-        return f" · at most {_clock(left / (sum(rates) / len(rates)) / at_once)} left"
+        at_once = max(1, list(self.state.values()).count("running"))
+        return f" · at most {_clock(left / at_once)} left"
 
 
 def _figures(row: dict[str, float], state: str) -> list[str]:

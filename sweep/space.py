@@ -141,8 +141,8 @@ PRESETS: dict[str, SweepConfig] = {
         protocol="demo",
         data="mock",
         arch="vit_demo",
-        fractions=(0.05, 0.1, 0.25, 0.5, 1.0),
-        seeds=(0, 1),
+        fractions=(0.05, 0.15, 0.5, 1.0),
+        seeds=(0, 1, 2),  # two leave intervals of twice the width
         gpus=0,
     ),
 }

@@ -63,6 +63,20 @@ def test_follows_the_trials(table):
     assert "at most 7:48 left" in text
 
 
+def test_time_left_is_by_the_pace_of_trials_that_train_the_same(table):
+    """Ten trials of ten epochs: heads of 0.06 s an epoch say nothing of the others' 6 s."""
+    for number, cell in enumerate(table.cells):
+        table.cells[cell]["run"] = {"max_epochs": 10, "trained": "head" if number < 5 else "all"}
+    whole, head = a_trial("scratch-100-s0"), a_trial("scratch-010-s0")
+    table.on_trial_start(0, [], head)
+    table.on_trial_result(0, [], head, a_row(10, epoch_seconds=0.06, finished=1))
+    table.on_trial_complete(0, [], head)
+    assert "at most 0:05 left" in shown(table)  # nothing else is known yet
+    table.on_trial_start(0, [], whole)
+    table.on_trial_result(0, [], whole, a_row(5, epoch_seconds=6.0))
+    assert "at most 4:32 left" in shown(table)  # 45 epochs of 6 s and 40 of 0.06 s
+
+
 def test_interrupted_trial_waits_again(table):
     trial = a_trial("scratch-010-s0")
     table.on_trial_result(0, [], trial, a_row(2))
