@@ -52,8 +52,10 @@ def test_interval_covers_a_known_crossing():
     [(300, 2, False), (300, 5, False), (1000, 3, False), (3000, 3, False), (300, 3, True)],
 )
 def test_interval_covers_a_known_crossing_at_many_settings(n_val, n_seeds, resample):
+    """With two seeds too wide (99 %), as little is known of their spread; never too narrow."""
     low, high = simulation.allowed(400, 2)
-    assert low <= coverage(400, n_val=n_val, n_seeds=n_seeds, resample=resample) <= high
+    found = coverage(400, n_val=n_val, n_seeds=n_seeds, resample=resample)
+    assert low <= found <= (high if n_seeds > 2 else 1)
 
 
 def test_never_crossing():

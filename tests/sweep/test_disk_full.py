@@ -32,7 +32,7 @@ def test_disk_that_is_full_for_the_second_checkpoint(sweep_run, small_disk):
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(DISK - RESERVE - CHECKPOINT - 5 * MB))
     flags = ("--inits", "scratch", "--fractions", 1, "--max-epochs", 3, "--name", "full")
-    process = sweep_run(small_disk, *flags)
+    process = sweep_run(small_disk, *flags, "--checkpoint-seconds", 0)
     assert process.returncode == 1
     assert "0 of 1 trials finished" in process.stdout
     failure = re.search(r"failed: scratch-100-s0: (.*)", process.stdout)[1]
