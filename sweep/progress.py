@@ -53,14 +53,14 @@ class LiveTable(tune.Callback):
         self.rows: dict[str, dict[str, float]] = {}
         self.console: Console | None = None
         self.live: Live | None = None
-        self.started, self.began = time.monotonic(), time.time()
+        self.began = time.time()
 
     def __getstate__(self) -> dict[str, Any]:  # Tune pickles its callbacks
         return self.__dict__ | {"console": None, "live": None}
 
     def setup(self, stop=None, num_samples=None, total_num_samples=None, **info) -> None:
         """Begin; called by Tune, after a restore too."""
-        self.started, self.began, self.restored = time.monotonic(), time.time(), False
+        self.began, self.restored = time.time(), False
         self.console = Console()
         if self.console.is_terminal:
             self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2)
@@ -163,7 +163,7 @@ class LiveTable(tune.Callback):
     def _headline(self) -> str:
         count = list(self.state.values()).count
         failed = f", {count('failed')} failed" if count("failed") else ""
-        seconds = time.monotonic() - self.started
+        seconds = time.time() - self.began
         return (
             f"sweep {self.name}: {count('done')} of {len(self.cells)} trials done, "
             f"{count('running')} running{failed} · {_clock(seconds)} elapsed{self._most_left()}"
