@@ -5,70 +5,149 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import torch
-import tyro
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from trainable.command_line import parse
+from trainable.config import (
+    MAX_SEED,
+    DataFlags,
+    ModelFlags,
+    Settings,
+    SourceFlags,
+    TrainingConfig,
+    TrainingFlags,
+)
+from trainable.errors import EXIT_CODE, INCOMPLETE, SettingsError, TrainingError, UserError
+from trainable.files import write_atomically
+from trainable.protocol import Init
 
-from . import checkpoint
-from .config import RunConfig
-from .engine import NonFiniteLossError, Run
-from .protocol import Init
-from .settings import Settings, prepare
+# What needs torch is imported where it is used, so that --help and a wrong flag take no seconds.
+if TYPE_CHECKING:
+    from trainable.run import Run
+
+PROGRAM = "python -m trainable"
+DESCRIPTION = "One training run without Ray, with the files that a sweep's trial writes."
 
 
 @dataclass(frozen=True, kw_only=True)
-class SingleRun(Settings):
-    """One training run without Ray."""
+class RunFlags:
+    """Which run, where it trains and where it writes."""
 
     init: Init = "pretrained"
     """scratch or pretrained."""
     fraction: float = 1.0
-    """Share of the training images, in (0, 1]."""
+    """Label budget as a share of the pool (--split budget) or of the training images, in (0, 1]."""
     seed: int = 0
-    """Of the initialisation and the batch order."""
+    """Seed of the initialisation and the batch order."""
+    device: str | None = None
+    """Device of torch, e.g. cpu or cuda:1. None: cuda if there is one."""
     out: Path = Path("ray_results/single")
-    """Folder to write; refused when it holds a run, unless --resume."""
+    """Folder to write; refused if it holds a run, unless --resume."""
     resume: bool = False
-    """Go on from the checkpoint in --out."""
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    """A torch device."""
+    """Resume from the checkpoint in --out."""
 
 
-def write_results(run: Run, out: Path) -> None:
-    """``progress.csv``, ``result.json`` and ``params.json``, as Ray Tune writes them."""
-    pd.DataFrame(run.history).assign(training_iteration=lambda rows: rows.epoch).to_csv(
-        out / "progress.csv", index=False
+@dataclass(frozen=True, kw_only=True)
+class SingleRun(Settings, RunFlags):
+    """All flags of ``python -m trainable``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.fraction <= 1:
+            raise SettingsError(f"--fraction {self.fraction:g}: must be in (0, 1]; 40% is 0.4")
+        if len(self.variants) > 1:
+            raise SettingsError(
+                f"--trained {' '.join(self.trained or ())}: a single run trains one of them; a sweep "
+                "(python -m sweep.run) compares several"
+            )
+        if len(self.archs) > 1:
+            raise SettingsError(
+                f"--arch {' '.join(self.archs)}: a single run trains one of them; a sweep "
+                "(python -m sweep.run) compares several"
+            )
+        if not 0 <= self.seed <= MAX_SEED:
+            raise SettingsError(f"--seed {self.seed}: must be from 0 to 2**32 - 1")
+
+
+GROUPS = {
+    "data": DataFlags,
+    "images": SourceFlags,
+    "model": ModelFlags,
+    "training": TrainingFlags,
+    "run": RunFlags,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        None: those of the process.
+
+    Returns
+    -------
+    int
+        Exit code: 0 if the run is complete, 1 if it ended early, 2 if the user has something to
+        mend, 130 if it was interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    single = None
+    try:
+        single = parse(SingleRun, GROUPS, arguments, prog=PROGRAM, description=DESCRIPTION)
+        run = train(single)
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return INCOMPLETE
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_CODE
+    except KeyboardInterrupt:
+        print(how_to_continue(single, arguments))
+        return 130
+    assert run.best is not None, "a run has at least one epoch"
+    tested = run.history[-1].get("test_accuracy")
+    print(
+        ("" if tested is None else f"test accuracy {tested:.4f}; ")
+        + f"best val. accuracy {run.best['val_accuracy']:.4f} at epoch {run.best['epoch']} of "
+        f"{run.epoch}; results in {single.out}"
     )
-    lines = (json.dumps(row | {"training_iteration": row["epoch"]}) for row in run.history)
-    (out / "result.json").write_text("".join(f"{line}\n" for line in lines))
-    (out / "params.json").write_text(json.dumps({"run": run.config.to_dict()}, indent=1))
+    return 0
 
 
-def check_folder(single: SingleRun, config: RunConfig) -> None:
-    """`ValueError` where ``--out`` and ``--resume`` do not fit together."""
-    earlier = single.out / "params.json"
-    if not earlier.exists():
-        if single.resume:
-            raise ValueError(f"--out {single.out} does not hold a run to --resume")
-        return
-    if not single.resume:
-        raise ValueError(f"--out {single.out} holds a run: --resume it, or choose another folder")
-    kept = json.loads(earlier.read_text())["run"]  # an older one may lack settings: their defaults
-    was, now = RunConfig.from_dict(kept).to_dict(), config.to_dict()
-    if differing := [
-        f"{key} was {was[key]}, is now {now[key]}" for key in was if was[key] != now[key]
-    ]:
-        raise ValueError(f"--resume with other settings: {'; '.join(differing)}")
+def how_to_continue(single: SingleRun | None, arguments: Sequence[str]) -> str:
+    """The command that takes up an interrupted run."""
+    same = [argument for argument in arguments if argument != "--resume"]
+    if single is None or not (single.out / "params.json").exists():
+        return f"nothing is trained yet; to start again:\n  {PROGRAM} {shlex.join(same)}"
+    return f"to resume:\n  {PROGRAM} {shlex.join(same)} --resume"
 
 
-def train(single: SingleRun, console: Console) -> Run:
+def train(single: SingleRun) -> Run:
     """Run to the end, writing results and a checkpoint after each epoch."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from trainable import checkpoint
+    from trainable.devices import choose_device, gpus_behind
+    from trainable.forward_backward import use_determinism, use_precision
+    from trainable.make_run import make_run
+    from trainable.prepare import prepare
+
+    use_determinism(single.deterministic, single.device or choose_device(None).type)
+    device = choose_device(single.device)
     folder = single.out / "checkpoint"
+    console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("preparing images", total=None)
@@ -76,16 +155,20 @@ def train(single: SingleRun, console: Console) -> Run:
         def show(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        config = prepare(single, show).run_config(single.init, single.fraction, single.seed)
+        prepared = prepare(single, show, gpus_behind(device))
+        for note in prepared.notes:
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
+        config = prepared.training_config(single.init, single.fraction, single.seed)
         check_folder(single, config)
-        run = Run(config, device=single.device, progress=show, preparing=show)
-        provenance = checkpoint.record(run)
+        use_precision(config.precision)
+        run = make_run(config, device=device, progress=show, preparing=show)
+        writer = checkpoint.Writer(checkpoint.record(run))
         if single.resume:
             checkpoint.load(run, folder)
         while not run.finished:
             progress.update(task, description=f"epoch {run.epoch + 1}/{config.max_epochs}")
             row = run.step_epoch()
-            checkpoint.save(run, folder, provenance)
+            writer.save(run, folder)
             write_results(run, single.out)
             console.print(
                 "epoch {epoch:3d}  val. accuracy {val_accuracy:.4f}  val. loss {val_loss:.4f}  "
@@ -94,27 +177,59 @@ def train(single: SingleRun, console: Console) -> Run:
     return run
 
 
-def main() -> int:
-    """Parse the command line, train, say where the results are."""
-    single = tyro.cli(SingleRun, prog="python -m trainable", description=__doc__)
-    console = Console()
+def write_results(run: Run, out: Path) -> None:
+    """Write ``progress.csv``, ``result.json`` and ``params.json``, as Ray Tune does."""
+    import pandas as pd
+
+    from trainable.checkpoint import disk_errors
+
+    rows = [row | {"training_iteration": row["epoch"]} for row in run.history]
+    contents = {
+        "progress.csv": pd.DataFrame(rows).to_csv(index=False),
+        "result.json": "".join(f"{json.dumps(row)}\n" for row in rows),
+        "params.json": json.dumps({"run": run.config.to_dict()}, indent=1),
+    }
+    for name, content in contents.items():
+        with disk_errors(out / name):
+            write_atomically(out / name, content)
+
+
+def check_folder(single: SingleRun, config: TrainingConfig) -> None:
+    """Make sure that ``--out`` and ``--resume`` fit together and to the other flags.
+
+    Raises
+    ------
+    SettingsError
+        They do not. Data that has moved, with the same checksum, is the same data.
+    """
+    earlier = single.out / "params.json"
+    if not earlier.exists():
+        if single.resume:
+            raise SettingsError(f"--out {single.out} does not hold a run to --resume")
+        return
+    if not single.resume:
+        raise SettingsError(
+            f"--out {single.out} holds a run: --resume it, or choose another folder"
+        )
+    kept = json.loads(earlier.read_text())["run"]
     try:
-        run = train(single, console)
-    except ValueError as error:  # of the user's making: DataError, WeightsError, settings
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        command = shlex.join(a for a in sys.argv[1:] if a != "--resume")
-        console.print(f"go on with:\n  python -m trainable {command} --resume", soft_wrap=True)
-        return 130
-    except (NonFiniteLossError, checkpoint.CheckpointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    console.print(
-        f"best val. accuracy {run.best['val_accuracy']:.4f} at epoch {run.best['epoch']} of "
-        f"{run.epoch}; results in {single.out}"
-    )
-    return 0
+        was = TrainingConfig.from_dict(kept)
+    except (KeyError, TypeError) as error:
+        raise SettingsError(
+            f"{earlier} is not of this version ({error}): choose another --out"
+        ) from error
+    before, now = _comparable(was), _comparable(config)
+    if differing := [
+        f"{key} was {before[key]}, is now {now[key]}" for key in now if before[key] != now[key]
+    ]:
+        raise SettingsError(f"--resume with other settings: {'; '.join(differing)}")
+
+
+def _comparable(config: TrainingConfig) -> dict[str, Any]:
+    """All settings but the places of data and cache on this machine."""
+    values = config.to_dict()
+    places = {"path": None, "labels": None, "cache_dir": None}
+    return values | {"data": values["data"] | places}
 
 
 if __name__ == "__main__":

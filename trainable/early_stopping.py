@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .protocol import Stopping
+from trainable.protocol import Stopping
 
 
 class EarlyStopping:
-    """Watches the validation loss of one trial.
+    """The early stopper of one trial, which watches its validation loss.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class EarlyStopping:
         return self.counter >= self.stopping.patience
 
     def update(self, loss: float) -> bool:
-        """Take in one epoch's validation loss; True when the trial should stop.
+        """Take in one epoch's validation loss; True if the trial should stop.
 
         Raises
         ------
@@ -44,18 +44,21 @@ class EarlyStopping:
         """
         if not math.isfinite(loss):
             raise ValueError(f"early stopping needs a finite loss, got {loss}")
-        authors = self.stopping.rule == "as_run"
+        if self.stopping.rule == "none":
+            self.min_loss = min(self.min_loss, loss)
+            return False
+        resetting = self.stopping.rule == "resetting"
         if loss < self.min_loss:
             self.min_loss = loss
-            if authors:
+            if resetting:
                 self.counter = 0
         else:
             limit = self.min_loss + self.stopping.delta
-            self.counter += (loss >= limit) if authors else (loss > limit)
+            self.counter += (loss >= limit) if resetting else (loss > limit)
         return self.should_stop
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs to go on as if never interrupted."""
+        """What a checkpoint needs to resume as if never interrupted."""
         return {"min_loss": self.min_loss, "counter": self.counter}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

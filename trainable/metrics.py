@@ -19,16 +19,18 @@ def scores(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     Returns
     -------
     dict
-        ``loss`` (cross-entropy, nats), ``accuracy`` and ``macro_f1`` (0–1). A class without an
-        image and without a prediction counts as F1 = 0.
+        ``loss`` (cross-entropy, nats), ``accuracy``, ``balanced_accuracy`` (mean over the classes
+        that have an image of the share of their images that are right) and ``macro_f1`` (0–1). A
+        class without an image and without a prediction counts as F1 = 0.
     """
     logits, classes = logits.double(), logits.shape[1]
     predicted = logits.argmax(1)
     counts = torch.bincount(labels * classes + predicted, minlength=classes**2)
     confusion = counts.view(classes, classes).double()  # labels down, predictions across
-    images = confusion.sum(0) + confusion.sum(1)
+    images, of_class = confusion.sum(0) + confusion.sum(1), confusion.sum(1)
     return {
         "loss": functional.cross_entropy(logits, labels).item(),
         "accuracy": (predicted == labels).double().mean().item(),
+        "balanced_accuracy": (confusion.diagonal() / of_class)[of_class > 0].mean().item(),
         "macro_f1": (2 * confusion.diagonal() / images.clamp(min=1)).mean().item(),
     }

@@ -1,0 +1,1 @@
+"""Images and labels: from a file to batches on a device."""

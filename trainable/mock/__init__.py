@@ -1,0 +1,1 @@
+"""A rendered mock survey of galaxies, for trying things offline."""

@@ -1,0 +1,1 @@
+"""Architectures, their pre-trained weights, and what a frozen backbone computes."""

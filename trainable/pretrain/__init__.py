@@ -1,0 +1,1 @@
+"""Pre-training of the small Vision Transformer that ships with the package."""
