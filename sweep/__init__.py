@@ -6,6 +6,9 @@ tables and warnings stay off the terminal; its logs go to its files.
 
 import os
 
+from sweep.user_folder import provide_home
+
+provide_home()
 for _key, _value in {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -17,6 +17,8 @@ class EarlyStopper(tune.Stopper):
     """
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether the trial that reported `result` has ended."""
+        del trial_id
         return result["counter"] >= result["patience"] or result["epoch"] >= result["max_epochs"]
 
     def stop_all(self) -> bool:

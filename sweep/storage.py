@@ -9,6 +9,8 @@ from pathlib import Path
 import filelock
 from pyarrow import fs
 
+from trainable.errors import SweepError
+
 
 class Folder:
     """A folder that may be remote.
@@ -38,8 +40,13 @@ class Folder:
         found = self.filesystem.get_file_info(posixpath.join(self.path, name).rstrip("/"))
         return found.type != fs.FileType.NotFound
 
+    def names(self) -> list[str]:
+        """Names of the files and folders in it; none if it is not there."""
+        inside = fs.FileSelector(self.path, allow_not_found=True)
+        return [found.base_name for found in self.filesystem.get_file_info(inside)]
+
     def read(self, name: str) -> bytes:
-        """Contents of a file; `FileNotFoundError` where it is missing."""
+        """Contents of a file; `FileNotFoundError` if it is missing."""
         with self.filesystem.open_input_stream(posixpath.join(self.path, name)) as file:
             return file.read()
 
@@ -66,7 +73,7 @@ class Folder:
 
         Raises
         ------
-        ValueError
+        SweepError
             Another process holds it.
         """
         if not self.is_local:
@@ -77,7 +84,7 @@ class Folder:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise ValueError(
+            raise SweepError(
                 f"another process is at work on {path}: wait for its end, or choose another --name"
             ) from None
         return lock

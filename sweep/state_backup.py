@@ -1,28 +1,29 @@
-"""Tune's own files after a kill: what is torn is set aside, never believed.
+"""Tune's own files after a kill: what is corrupt is set aside, never believed.
 
 Tune copies the state of an experiment to its storage again and again, over the copy before. A
 kill can leave half of it there, from which Tune would start over in silence; so the last whole copy
-is kept beside it. The state also holds what Tune had just decided for its trials: for one that
-failed for good while it was saved it says STOP, which would end the trial one epoch after it was
-taken up again.
+is kept beside it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
+import pickletools
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from ray import tune
 
-from .storage import Folder
+from sweep.ray_compat import STATE_ENTRY, STATE_FILES, forget_decisions
+from sweep.storage import Folder
+from trainable.errors import SweepError
+from trainable.files import write_atomically
 
-KINDS = ("experiment_state-*.json", "basic-variant-state-*.json", "tuner.pkl")
 KEPT = ".kept"
-OF_THE_MOMENT = ("_cached_trial_decisions", "_queued_trial_decisions")
+CORRUPT = ".corrupt"
 
 
 class KeepState(tune.Callback):
@@ -40,21 +41,27 @@ class KeepState(tune.Callback):
         self.seconds = seconds
         self.folder = Path(experiment.location) if experiment.is_local else None
 
-    def setup(self, stop=None, num_samples=None, total_num_samples=None, **info) -> None:
+    def setup(
+        self,
+        stop: Any = None,  # noqa: ARG002 - Tune's interface, here and below
+        num_samples: int | None = None,  # noqa: ARG002
+        total_num_samples: int | None = None,  # noqa: ARG002
+        **info: Any,  # noqa: ARG002
+    ) -> None:
         """Begin; called by Tune, after a restore too."""
         self.looked = time.monotonic()
 
-    def on_step_end(self, iteration, trials, **info) -> None:
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         """Keep, if it is time."""
         if time.monotonic() - self.looked >= self.seconds:
             self.keep()
 
-    def on_experiment_end(self, trials, **info) -> None:
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         """Keep the last state."""
         self.keep()
 
     def keep(self) -> None:
-        """Copy what has changed and reads well."""
+        """Copy what has changed and is whole."""
         self.looked = time.monotonic()
         for path in _files(self.folder) if self.folder else ():
             kept = path.with_name(path.name + KEPT)
@@ -66,7 +73,7 @@ class KeepState(tune.Callback):
 
 
 def repair(experiment: Folder) -> list[str]:
-    """Put whole copies in the place of torn files, before Tune reads them.
+    """Put whole copies in the place of corrupt files, before Tune reads them.
 
     Returns
     -------
@@ -75,50 +82,47 @@ def repair(experiment: Folder) -> list[str]:
 
     Raises
     ------
-    ValueError
-        A file is torn and has no whole copy; the message says what to do.
+    SweepError
+        A file is corrupt and has no whole copy; the message says what to do.
     """
     if not experiment.is_local or not experiment.exists():
         return []
-    folder, done = Path(experiment.location), []
-    for kind in KINDS:
+    folder, done = Path(experiment.location), list[str]()
+    for kind in STATE_FILES:
         files = sorted(folder.glob(kind))
         for path in [path for path in files if not is_whole(path)]:
-            os.replace(path, path.with_name(path.name + ".torn"))
+            os.replace(path, path.with_name(path.name + CORRUPT))
             kept = path.with_name(path.name + KEPT)
             if kept.exists():
                 shutil.copy2(kept, path)
-            done.append(f"{path} was torn by a kill and is set aside")
+            done.append(f"{path} was left corrupt by a kill and is set aside")
         if files and not any(path.exists() for path in files):
-            raise ValueError(
-                f"{files[-1]} is damaged, and without it Tune cannot go on. To run the trials of "
-                f"{folder} anew, move that folder away and resume; their checkpoints are in it."
+            raise SweepError(
+                f"{files[-1]} is corrupt, and Tune cannot resume without it. To run the trials of "
+                f"{folder} again, move that folder away and resume; their checkpoints are in it."
             )
-    for path in folder.glob(KINDS[0]):
-        _forget_decisions(path)
+    for path in folder.glob(STATE_FILES[0]):
+        state = json.loads(path.read_bytes())
+        if forget_decisions(state):
+            write_atomically(path, json.dumps(state))
     return done
 
 
-def _forget_decisions(path: Path) -> None:
-    state = json.loads(path.read_bytes())
-    if any(state["runner_data"].get(name) for name in OF_THE_MOMENT):
-        state["runner_data"] |= {name: {} for name in OF_THE_MOMENT}
-        unfinished = path.with_name(path.name + ".tmp")
-        unfinished.write_text(json.dumps(state))
-        os.replace(unfinished, path)
-
-
 def is_whole(path: Path) -> bool:
-    """Whether Tune could read the file: a state is JSON, the searcher and the tuner pickles."""
+    """Whether a state file has its end: a state is JSON, the searcher and the tuner are pickles.
+
+    Pickles are parsed, not loaded: nothing in them runs.
+    """
     contents = path.read_bytes()
     try:
         if path.name.startswith("experiment_state"):
-            return "trial_data" in json.loads(contents)
-        pickle.loads(contents)  # Tune's own files, which it is about to unpickle itself
-    except Exception:  # unpickling half a file raises nearly anything
+            return STATE_ENTRY in json.loads(contents)
+        for _ in pickletools.genops(contents):
+            pass  # to its last opcode
+    except ValueError:  # of the JSON or the pickle; cut short, or something else
         return False
     return True
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for kind in KINDS for path in folder.glob(kind)]
+    return [path for kind in STATE_FILES for path in folder.glob(kind)]

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from trainable import backbones
-from trainable.cache import known_checksum
-from trainable.config import RunConfig
-from trainable.engine import open_as_planned
-from trainable.preprocess import cached_images
-
-from .storage import Folder
+from sweep.outcomes import last_line
+from sweep.storage import Folder
+from trainable.config import TrainingConfig
+from trainable.data.cache import known_checksum
+from trainable.data.preprocess import cached_images
+from trainable.devices import Gpu, usable_gpus
+from trainable.errors import ResourcesError, UserError
+from trainable.models import architectures
+from trainable.run import open_as_planned
 
 POLL = 2.0  # seconds between two looks at a cluster that is waited for
 Need = dict[str, float]
+T = TypeVar("T")
 
 
 def require(needs: Sequence[Need], where: str, *, wait: bool, say: Callable[[str], None]) -> None:
@@ -35,7 +39,7 @@ def require(needs: Sequence[Need], where: str, *, wait: bool, say: Callable[[str
 
     Raises
     ------
-    ValueError
+    ResourcesError
         None has, and `wait` is not set.
     """
     told = False
@@ -43,7 +47,7 @@ def require(needs: Sequence[Need], where: str, *, wait: bool, say: Callable[[str
         has = "; ".join(f"{_name(node)}: {_resources(node['Resources'])}" for node in alive())
         message = f"a trial asks for {_resources(lacking[0])}, and no node of {where} has that"
         if not wait:
-            raise ValueError(
+            raise ResourcesError(
                 f"{message} ({has or 'it has no nodes'}). Add such a node and use "
                 "--wait-for-resources, ask for less (--gpus-per-trial), or train on CPUs (--gpus 0)"
             )
@@ -55,8 +59,8 @@ def require(needs: Sequence[Need], where: str, *, wait: bool, say: Callable[[str
 
 def check(
     needs: Sequence[Need],
-    runs: Sequence[dict[str, Any]],
-    weights_sha256: str | None,
+    runs: Sequence[TrainingConfig],
+    weights_sha256: Mapping[str, str],
     folder: Folder,
 ) -> None:
     """Have each node that may run a trial look for the data, the weights and the storage.
@@ -64,32 +68,51 @@ def check(
     Parameters
     ----------
     runs
-        ``RunConfig.to_dict()`` of the trials.
+        Configurations of the trials, one of each kind.
+    weights_sha256
+        Architecture → SHA-256 of the weights that its pre-trained trials start from.
     folder
         Of the sweep; a file is written to it and read by each node.
 
     Raises
     ------
-    ValueError
+    ResourcesError
         Names each node that lacks something, and what.
     """
     probe = f".seen-by-all-nodes-{time.time_ns()}"
     folder.write(probe, probe.encode())
     try:
-        problems = _on_each_node(_look, needs, list(runs), weights_sha256, str(folder), probe)
+        arguments = list(runs), weights_sha256, str(folder), probe
+        _, problems = _on_each_node(_look, needs, *arguments)
     finally:
         folder.delete(probe)
     if problems:
-        raise ValueError(
+        raise ResourcesError(
             "\n  ".join(["not every node can run the trials:", *problems])
             + "\nData and storage must have the same path on all nodes. No trial has been started."
         )
 
 
-def prepare(needs: Sequence[Need], runs: Sequence[dict[str, Any]]) -> None:
+def prepare(needs: Sequence[Need], runs: Sequence[TrainingConfig]) -> None:
     """Have each node preprocess the images into its own cache, all at once."""
-    if problems := _on_each_node(_preprocess, needs, list(runs)):
-        raise ValueError("\n  ".join(["images could not be preprocessed:", *problems]))
+    _, problems = _on_each_node(_preprocess, needs, list(runs))
+    if problems:
+        raise ResourcesError("\n  ".join(["images could not be preprocessed:", *problems]))
+
+
+def gpus(needs: Sequence[Need]) -> tuple[Gpu, ...]:
+    """A GPU of each node that may run a trial, tried by a tensor; it waits for one that is taken.
+
+    Raises
+    ------
+    ResourcesError
+        Names each node whose GPU cannot be used, and why.
+    """
+    smallest = min(need["gpu"] for need in needs)
+    found, problems = _on_each_node(usable_gpus, needs, num_gpus=smallest)
+    if problems:
+        raise ResourcesError("\n  ".join(["not every node can use its GPU:", *problems]))
+    return tuple(gpu for of_node in found for gpu in of_node)
 
 
 def alive() -> list[dict[str, Any]]:
@@ -97,12 +120,21 @@ def alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _on_each_node(task: Callable[..., None], needs: Sequence[Need], *arguments) -> list[str]:
-    """Run `task` on each node that fits a need; which nodes failed, and why."""
+def _on_each_node(
+    task: Callable[..., T], needs: Sequence[Need], *arguments: Any, num_gpus: float = 0
+) -> tuple[list[T], list[str]]:
+    """Run `task` on each node that fits a need: what came of it, and which nodes failed, and why.
+
+    Raises
+    ------
+    ray.exceptions.RayTaskError
+        A bug, with the traceback of the node.
+    """
     asked = {
         _name(node): ray.remote(task)
         .options(
             num_cpus=0,
+            num_gpus=num_gpus,
             max_retries=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
         )
@@ -110,34 +142,42 @@ def _on_each_node(task: Callable[..., None], needs: Sequence[Need], *arguments) 
         for node in alive()
         if any(_fits(node, need) for need in needs)
     }
-    problems = []
+    answers: list[T] = []
+    problems: list[str] = []
     for name, answer in asked.items():
         try:
-            ray.get(answer)
-        except ray.exceptions.RayTaskError as error:
+            answers.append(ray.get(answer))
+        except RayTaskError as error:
+            if not isinstance(error.cause, UserError):
+                raise
             problems.append(f"{name}: {error.cause}")
-        except ray.exceptions.RayError as error:
-            problems.append(f"{name}: {str(error).strip().splitlines()[-1]}")
-    return problems
+        except RayError as error:  # the node or its worker is gone
+            problems.append(f"{name}: {last_line(str(error))}")
+    return answers, problems
 
 
-def _look(runs: list[dict[str, Any]], weights_sha256: str | None, folder: str, probe: str) -> None:
-    for run in map(RunConfig.from_dict, runs):
+def _look(
+    runs: Sequence[TrainingConfig], weights_sha256: Mapping[str, str], folder: str, probe: str
+) -> None:
+    for run in runs:
         open_as_planned(run.data)
         if run.weights:
-            path = backbones.weights_file(run.arch, run.weights)
-            if known_checksum(path) != weights_sha256:
-                raise ValueError(f"{path} is not the weights file that the driver has")
+            path = architectures.weights_file(run.arch, run.weights)
+            if known_checksum(path) != weights_sha256[run.arch]:
+                raise ResourcesError(f"{path} is not the weights file that the driver has")
     if not Folder(folder).exists(probe):
-        raise ValueError(f"{folder} is not the driver's --storage-path; all nodes must share it")
+        raise ResourcesError(
+            f"{folder} is not the driver's --storage-path; all nodes must share it"
+        )
 
 
-def _preprocess(runs: list[dict[str, Any]]) -> None:
-    for run in map(RunConfig.from_dict, runs):
+def _preprocess(runs: Sequence[TrainingConfig]) -> None:
+    for run in runs:
         cached_images(
             open_as_planned(run.data),
             transform=run.transform,
-            size=backbones.architecture(run.arch).image_size,
+            size=architectures.architecture(run.arch).image_size,
+            evaluation=architectures.architecture(run.arch).evaluation,
             cache_dir=run.data.cache_dir,
         )
 
