@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from trainable.manifest import Manifest
 from trainable.protocol import ARCHITECTURE, DROPPED_LABEL, Init
+
+if TYPE_CHECKING:  # not needed for the numbers themselves
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ FIRST_EPOCHS = 3  # §5.1: "after the first three epochs"
 FIRST_EPOCHS_GAIN = 0.05  # §5.1: "an average accuracy increase of 5%"
 SMALLEST_FRACTION = 0.5  # §5.2: "only requires around 50% of the images"
 TIME_SHARE_IN_TEXT = 0.4  # §5.2: "and 40% of the time"; table 2 gives 47/131 min
-N_CLASSES = 9  # §3: ten less the one that is dropped
+N_CLASSES = 9  # §3: ten minus the one that is dropped
 PAPERS_CLASSES = (N_CLASSES, [DROPPED_LABEL])
 
 RERUNS = ("base_vit", "ft_vit_40", "ft_vit_50", "ft_vit_95", "ft_vit_100")
@@ -80,7 +82,7 @@ RERUNS = ("base_vit", "ft_vit_40", "ft_vit_50", "ft_vit_95", "ft_vit_100")
 
 
 def published(init: str, fraction: float) -> PaperTrial | None:
-    """The paper's trial of this init and fraction; None where it ran none."""
+    """The paper's trial of this init and fraction; None if it ran none."""
     return next(
         (t for t in TRIALS if t.init == init and abs(t.fraction - fraction) < 1e-9),
         None,
@@ -89,12 +91,16 @@ def published(init: str, fraction: float) -> PaperTrial | None:
 
 def table() -> pd.DataFrame:
     """Tables 1 and 2 of the paper as a frame, one row per trial."""
+    import pandas as pd
+
     return pd.DataFrame([asdict(trial) for trial in TRIALS])
 
 
 def authors_curves() -> pd.DataFrame:
     """The authors' own epochs with `init` and `fraction`, and whether the trial is a re-run."""
-    with files(__package__).joinpath("authors_curves.csv").open(encoding="utf-8") as file:
+    import pandas as pd
+
+    with files("analysis").joinpath("authors_curves.csv").open(encoding="utf-8") as file:
         curves = pd.read_csv(file)
     cells = {trial.trial: trial for trial in TRIALS}
     curves.insert(1, "init", curves["trial"].map(lambda name: cells[name].init))
@@ -103,24 +109,19 @@ def authors_curves() -> pd.DataFrame:
     return curves
 
 
-def why_not_comparable(manifest: dict[str, Any]) -> str | None:
-    """Why accuracies of this sweep cannot be set against the paper's; None where they can.
-
-    Parameters
-    ----------
-    manifest
-        As `manifest.read_manifest` gives it.
-    """
-    data = manifest["data"]
-    reasons = []
-    if not data["is_galaxy10"]:
-        reasons.append(f"the data is {data['name']}, not Galaxy10 DECaLS")
-    elif (len(data["class_names"]), [row[0] for row in data["dropped"]]) != PAPERS_CLASSES:
+def why_not_comparable(manifest: Manifest) -> str | None:
+    """Why accuracies of this sweep cannot be set against the paper's; None if they can."""
+    data = manifest.data
+    classes = (len(data.class_names), [dropped.label for dropped in data.dropped])
+    reasons: list[str] = []
+    if not data.is_galaxy10:
+        reasons.append(f"the data is {data.name}, not Galaxy10 DECaLS")
+    elif classes != PAPERS_CLASSES:
         reasons.append(f"its classes are other than the paper's {N_CLASSES}")
-    if any(cell["run"].get("augment") for cell in manifest["cells"]):
+    if any(cell.config.augment for cell in manifest.cells):
         reasons.append("the training images are augmented, the paper's are not")
-    if manifest["arch"] != ARCHITECTURE:
-        reasons.append(f"the model is {manifest['arch']}, not {ARCHITECTURE}")
-    if manifest["protocol"] not in ("paper", "as_run"):
-        reasons.append(f"the protocol is {manifest['protocol']}, not the paper's")
+    if manifest.arch != ARCHITECTURE:
+        reasons.append(f"the model is {manifest.arch}, not {ARCHITECTURE}")
+    if manifest.protocol not in ("paper", "authors"):
+        reasons.append(f"the protocol is {manifest.protocol}, not the paper's")
     return "; ".join(reasons) or None

@@ -1,0 +1,1 @@
+"""Plots: data and axes in, the axes out; no files."""

@@ -1,0 +1,1 @@
+"""Results of a sweep: read from its folder, described by a schema."""

@@ -1,0 +1,111 @@
+"""Which trials of a sweep to use: the best by validation, or those that are named.
+
+Test images choose nothing, so that the test accuracy of a chosen trial stays an honest estimate.
+Trials with fewer labels have fewer validation images, whose highest accuracy is the luckiest rather
+than the best, so only those with the most labels are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.formatting import percent
+from analysis.results.schema import COMPLETE, Results, records, rows_where
+from trainable.errors import SweepError
+from trainable.manifest import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A complete trial, with the folder of its checkpoint."""
+
+    name: str
+    """As the report shows it."""
+    cell: Cell
+    checkpoint: Path
+    validation_accuracy: float | None
+    """0–1, at the epoch that the validation images chose."""
+    accuracy: float | None
+    """0–1, of the images that the sweep is scored on."""
+    reason: str
+    """Why it was chosen, in a sentence."""
+
+
+def best_trials(results: Results, number: int = 1) -> tuple[Chosen, ...]:
+    """The complete trials with the highest validation accuracy among those with the most labels.
+
+    Of equal ones the lower validation loss counts, and then the order of the sweep.
+
+    Raises
+    ------
+    SweepError
+        There are not so many complete trials with a checkpoint.
+    """
+    usable = [row for row in records(results.complete) if isinstance(row["checkpoint"], str)]
+    most = max((row["n_labels"] for row in usable), default=0)
+    compared = [row for row in usable if row["n_labels"] == most]
+    if len(compared) < number:
+        name = results.manifest.name
+        at_most = f" with the most labels ({most:,})" if usable else ""
+        raise SweepError(
+            f"{name} has {len(compared)} complete trials with a checkpoint{at_most}, and {number} are "
+            f"asked for: resume it (python -m sweep.run --resume {name}), or name trials with --trial"
+        )
+    order = sorted(compared, key=lambda row: (-row["best_val_accuracy"], row["best_val_loss"]))
+    return tuple(
+        _chosen(
+            results,
+            row,
+            f"number {rank} by validation accuracy ({percent(row['best_val_accuracy'])}) of "
+            f"{len(compared)} complete trials with {most:,} labels",
+        )
+        for rank, row in enumerate(order[:number], start=1)
+    )
+
+
+def named_trials(results: Results, names: Sequence[str]) -> tuple[Chosen, ...]:
+    """The trials of those names, as the report shows them or as their folders are called.
+
+    Raises
+    ------
+    SweepError
+        There is none of a name, or it is not complete, or has no checkpoint.
+    """
+    found: list[Chosen] = []
+    for name in names:
+        known = (results.trials["trial"] == name) | (results.trials["cell"] == name)
+        rows = records(rows_where(results.trials, known))
+        if not rows:
+            have = ", ".join(results.trials["trial"].head(6))
+            raise SweepError(
+                f"{results.manifest.name} has no trial {name!r}; it has {have}, … (sweep.json and the "
+                "report list them)"
+            )
+        row = rows[0]
+        if row["status"] != COMPLETE:
+            raise SweepError(
+                f"the trial {name} is not complete ({row['status']}{_because(row)}): resume the sweep "
+                f"(python -m sweep.run --resume {results.manifest.name}), or choose another --trial"
+            )
+        if not isinstance(row["checkpoint"], str):
+            raise SweepError(f"the trial {name} has no checkpoint: choose another --trial")
+        found.append(_chosen(results, row, "named by --trial"))
+    return tuple(found)
+
+
+def _because(row: dict[str, Any]) -> str:
+    return f": {row['error']}" if row["error"] else ""
+
+
+def _chosen(results: Results, row: dict[str, Any], reason: str) -> Chosen:
+    return Chosen(
+        name=row["trial"],
+        cell=results.cell(row["trial"]),
+        checkpoint=Path(row["checkpoint"]).absolute(),
+        validation_accuracy=row["best_val_accuracy"],
+        accuracy=row["accuracy"],
+        reason=reason,
+    )

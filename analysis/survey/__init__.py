@@ -1,0 +1,1 @@
+"""The report on a survey's data: ``python -m analysis.survey``."""
