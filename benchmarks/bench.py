@@ -1,14 +1,16 @@
 """Our runs against the paper's way of training, in turn, in one run.
 
-  python -m benchmarks.bench     `make bench`: small ViT, mock survey, CPU; minutes
+  python -m benchmarks.bench     `make bench`
 
-  python -m benchmarks.bench --arch vit_b_16 --weights random --images 17402 --device cuda \\
-      --precision bf16 --reference-share 0.05
+measures the GPU if there is one, with ViT-B/16 on as many random images as the paper's, else the CPU,
+with a small ViT on the mock survey.
 
 (a) is the paper's eight frozen trials with its numbers of epochs: cold from empty caches of images
-and features, warm with both there; (b) an epoch from scratch; (c) all nine trials, cold.
+and features, warm with both there; heads train together, as in a sweep on one CPU or GPU. (b) is an
+epoch from scratch; (c) all nine trials, cold.
 
-Prints a table and appends it to benchmarks/RESULTS.md. Ray and astroNN are not needed, GalSim only
+Prints a table and appends it to benchmarks/RESULTS.md. The rate of (b) is kept in the user's cache,
+where ``python -m sweep.run --dry-run`` finds it. Ray and astroNN are not needed, GalSim only
 for the mock survey. Nothing else should run on the machine.
 """
 
@@ -25,110 +27,159 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
-import tyro
 from rich.console import Console
 
+from benchmarks import report, scaling
+from benchmarks.machine import matrix_rate, versions
+from benchmarks.measure import Measure
+from benchmarks.timing import (
+    Reference,
+    Say,
+    fastest_workers,
+    time_epochs,
+    time_extraction,
+    time_trials,
+)
+from benchmarks.workload import Workload, on_its_device
+from trainable import measured_rates
+from trainable.command_line import parse
 from trainable.config import Precision
+from trainable.devices import device_label
+from trainable.errors import EXIT_CODE, SettingsError, UserError
+from trainable.forward_backward import use_determinism, use_precision
+from trainable.measured_rates import Rate
+from trainable.prepare import Prepared
 from trainable.protocol import Init
-from trainable.record import git_commit
-from trainable.settings import Experiment
-
-from . import report, scaling
-from .machine import device_label, matrix_rate, versions
-from .measure import Measure
-from .timing import Reference, Say, fastest_workers, time_epochs, time_extraction, time_trials
-from .workload import Workload
+from trainable.provenance import git_commit
 
 PROGRAM = "python -m benchmarks.bench"
-What = Literal["frozen", "scratch", "paper", "as_run", "features", "growth"]
+DESCRIPTION = (
+    "Our runs against the paper's way of training, in turn. (a) The paper's eight frozen trials with "
+    "its numbers of epochs, cold and warm; (b) an epoch from scratch; (c) all nine trials."
+)
+SCRATCH = "(b) scratch"
+SHARE_ON_GPU = 0.05
+"""Of ViT-B/16 in fp32, which the paper's way of training is, all images would take hours."""
+What = Literal["frozen", "scratch", "paper", "authors", "features", "growth"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench(Workload):
+class MeasureFlags:
     """What is measured, and how often."""
 
     what: tuple[What, ...] = ("frozen", "scratch", "paper")
-    """frozen: the paper's eight frozen trials with its numbers of epochs. scratch: an epoch from
-    scratch. paper: all nine trials. as_run: an epoch of fine-tuning as the authors ran it.
-    features: the frozen pass alone. growth: time and memory at 2,000 and 20,000 random images."""
+    """Measurements: see (a) to (c); authors: an epoch; features: the frozen pass; growth: scaling."""
     repeats: int = 5
     """Pairs of ours and the reference; the table has medians."""
-    full: bool = False
-    """Run all epochs of the reference's trials, not the first few."""
-    reference_epochs: int = 2
-    """Epochs of each of the reference's trials that are run; the rest is extrapolated."""
-    reference_share: float = 1.0
-    """Share of the images that an epoch of the reference visits; its time is scaled."""
-    reference_precision: Precision = "fp32"
-    """Of the reference."""
-    reference: bool = True
-    """Whether the reference runs at all."""
-    workers: int | None = None
-    """Processes that load the reference's images. None: the fastest of 0, 1, 2, 4, … cores."""
     results: Path | None = report.RESULTS
     """File to append to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceFlags:
+    """How the paper's way of training is run."""
+
+    reference: bool = True
+    """Whether the reference runs at all."""
+    reference_epochs: int = 2
+    """Epochs of each of the reference's trials that are run; the rest is extrapolated."""
+    full: bool = False
+    """Run all epochs of the reference's trials, not the first few."""
+    reference_share: float | None = None
+    """Share of the images that an epoch of the reference visits. None: all, on a GPU a twentieth."""
+    reference_precision: Precision = "fp32"
+    """Precision of the reference."""
+    workers: int | None = None
+    """Processes that load the reference's images. None: the fastest of 0, 1, 2, 4, … cores."""
+
+
+GROUPS = {"workload": Workload, "measurement": MeasureFlags, "reference": ReferenceFlags}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(Workload, MeasureFlags, ReferenceFlags):
+    """All flags of ``python -m benchmarks.bench``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.repeats < 1 or self.reference_epochs < 1:
-            raise ValueError("--repeats and --reference-epochs must be at least 1")
-        if not 0 < self.reference_share <= 1:
-            raise ValueError(f"--reference-share {self.reference_share:g}: must be in (0, 1]")
+            raise SettingsError("--repeats and --reference-epochs must be at least 1")
+        if self.reference_share is not None and not 0 < self.reference_share <= 1:
+            raise SettingsError(f"--reference-share {self.reference_share:g}: must be in (0, 1]")
 
 
-def experiments(bench: Bench, folder: Path) -> dict[str, tuple[Experiment, Init]]:
+def experiments(bench: Bench, folder: Path) -> dict[str, tuple[Prepared, Init]]:
     """For each kind of training that is measured: its experiment and init."""
     paper = bench.prepare(folder)
-    kinds: dict[str, tuple[Experiment, Init]] = {}
+    kinds: dict[str, tuple[Prepared, Init]] = {}
     if {"frozen", "paper"} & set(bench.what):
         kinds["head"] = paper, "pretrained"
     if {"scratch", "paper", "features"} & set(bench.what):
         kinds["all"] = paper, "scratch"
-    if "as_run" in bench.what:
-        kinds["as_run"] = bench.prepare(folder, "as_run"), "pretrained"
+    if "authors" in bench.what:
+        kinds["non_encoder"] = bench.prepare(folder, "authors"), "pretrained"
     return kinds
 
 
 def make_reference(
-    bench: Bench, kinds: dict[str, tuple[Experiment, Init]], say: Say
+    bench: Bench, kinds: dict[str, tuple[Prepared, Init]], say: Say
 ) -> Reference | None:
-    """The reference with its workers chosen; None where it is not to run."""
+    """The reference with its workers chosen; None if it is not to run."""
     if not bench.reference:
         return None
-    device, workers = torch.device(bench.device), {}
+    device = bench.torch_device
+    workers: dict[str, int] = {}
     for trained, (experiment, init) in kinds.items():
-        workers[trained] = bench.workers
         if bench.workers is None:
-            config = experiment.run_config(init, 1.0, 0)
+            config = experiment.training_config(init, 1.0, 0)
             workers[trained] = fastest_workers(config, device, bench.reference_precision)
+        else:
+            workers[trained] = bench.workers
         say(f"reference, {trained} trained: {workers[trained]} workers")
     return Reference(
         device=device,
         precision=bench.reference_precision,
         epochs=None if bench.full else bench.reference_epochs,
-        share=bench.reference_share,
+        share=bench.reference_share or (SHARE_ON_GPU if bench.gpus else 1.0),
         workers=workers,
     )
 
 
 def measure(
     bench: Bench,
-    kinds: dict[str, tuple[Experiment, Init]],
+    kinds: dict[str, tuple[Prepared, Init]],
     reference: Reference | None,
     say: Say,
 ) -> list[Measure]:
     """All that is asked for, but growth."""
-    common = {"device": torch.device(bench.device), "repeats": bench.repeats, "say": say}
+    device, repeats = bench.torch_device, bench.repeats
     measures: list[Measure] = []
-    for what, trained, name in (("scratch", "all", "(b) scratch"), ("as_run", "as_run", "as_run")):
+    for what, trained, name in (
+        ("scratch", "all", SCRATCH),
+        ("authors", "non_encoder", "authors"),
+    ):
         if what in bench.what:
             experiment, init = kinds[trained]
-            measures += time_epochs(experiment, reference, init=init, name=name, **common)
+            measures += time_epochs(
+                experiment,
+                reference,
+                init=init,
+                name=name,
+                device=device,
+                repeats=repeats,
+                say=say,
+            )
     if "features" in bench.what:
-        measures += time_extraction(kinds["all"][0], **common)
+        measures += time_extraction(kinds["all"][0], device=device, repeats=repeats, say=say)
     if "head" in kinds:
-        baseline = "paper" in bench.what
-        measures += time_trials(kinds["head"][0], reference, baseline=baseline, **common)
+        measures += time_trials(
+            kinds["head"][0],
+            reference,
+            baseline="paper" in bench.what,
+            device=device,
+            repeats=repeats,
+            say=say,
+        )
     return sorted(measures, key=lambda m: m.name)
 
 
@@ -136,11 +187,12 @@ def facts(bench: Bench, reference: Reference | None, rate: float, command: str) 
     """How it was measured, for the section of RESULTS.md."""
     random = f"random images of {bench.image_size} pixels"
     data = bench.data if bench.images is None else f"{bench.images:,} {random}"
-    compiled = ", compiled" if bench.compile else ""
+    compiled = ", compiled" if bench.compile == "on" else ""
+    compiled += ", deterministic" if bench.deterministic else ""
     lines = {
         "command": f"`{command}`",
         "commit": git_commit() or "unknown",
-        "device": device_label(torch.device(bench.device)),
+        "device": device_label(bench.torch_device),
         "versions": f"{versions()}; {torch.get_num_threads()} threads of torch",
         "work": f"{bench.arch}, {bench.precision}{compiled}, {data}",
         "repeats": f"{bench.repeats}, of which medians",
@@ -159,16 +211,38 @@ def facts(bench: Bench, reference: Reference | None, rate: float, command: str) 
     return lines
 
 
+def measured(bench: Bench, measures: Sequence[Measure]) -> list[Rate]:
+    """The rate of training the network as a whole, if it was measured."""
+    assert bench.arch is not None
+    return [
+        Rate(
+            device=device_label(bench.torch_device),
+            on_gpu=bool(bench.gpus),
+            arch=bench.arch,
+            precision=bench.suited_precision + (", compiled" if bench.compile == "on" else ""),
+            tflops=measure.flops_per_second / 1e12,
+            date=str(datetime.date.today()),
+        )
+        for measure in measures
+        if measure.name == f"{SCRATCH} epoch" and measure.flops_per_second
+    ]
+
+
 def run(bench: Bench, command: str, console: Console) -> None:
     """Measure, print, append."""
-    rate = matrix_rate(torch.device(bench.device), bench.precision)
+    use_determinism(bench.deterministic, str(bench.torch_device))
+    use_precision(bench.suited_precision)
     say = partial(console.print, style="dim", highlight=False, soft_wrap=True)
-    tables, reference = [], None
+    tables: list[str] = []
+    measures: list[Measure] = []
+    reference = None
     with TemporaryDirectory() as folder:
-        kinds = experiments(bench, Path(folder))
+        kinds = experiments(bench, Path(folder))  # first: it tells what the user did wrong
+        rate = matrix_rate(bench.torch_device, bench.suited_precision)
         if kinds:
             reference = make_reference(bench, kinds, say)
-            rows = [report.cells(m, rate) for m in measure(bench, kinds, reference, say)]
+            measures = measure(bench, kinds, reference, say)
+            rows = [report.cells(m, rate) for m in measures]
             console.print(report.terminal_table(rows))
             tables.append(report.markdown_table(rows))
     if "growth" in bench.what:
@@ -183,6 +257,9 @@ def run(bench: Bench, command: str, console: Console) -> None:
     if bench.results:
         title = f"{datetime.date.today()}: {', '.join(bench.what)}"
         report.append_section(bench.results, title, described, tables)
+    for found in measured(bench, measures):
+        measured_rates.keep(found)
+        say(f"kept for --dry-run: {found.text}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -190,11 +267,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     console = report.wide_console()
     try:
-        bench = tyro.cli(Bench, args=arguments, prog=PROGRAM, description=__doc__)
-        run(bench, shlex.join([*PROGRAM.split(), *arguments]), console)
-    except ValueError as error:  # of the user's making: settings, data, weights
+        bench = parse(Bench, GROUPS, arguments, prog=PROGRAM, description=DESCRIPTION)
+        run(on_its_device(bench), shlex.join([*PROGRAM.split(), *arguments]), console)
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return EXIT_CODE
     return 0
 
 

@@ -9,83 +9,97 @@ rates were chosen on. Choose by the mean of the best validation accuracies at al
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import mean
-from typing import Annotated
+from typing import cast
 
 import torch
-import tyro
 from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from trainable.backbones import ARCHITECTURES
-from trainable.config import RunConfig
-from trainable.engine import NonFiniteLossError, Run
-from trainable.protocol import Init, ProtocolName, Trained
-from trainable.settings import Settings, prepare
+from trainable.command_line import parse
+from trainable.config import DataFlags, ModelFlags, Settings, TrainingConfig, TrainingFlags
+from trainable.errors import EXIT_CODE, NonFiniteLossError, SettingsError, UserError
+from trainable.forward_backward import use_precision
+from trainable.prepare import prepare
+from trainable.protocol import Init, Trained
+from trainable.run import TrainingRun
 
-# ours, wide enough that the best is not at an end
+PROGRAM = "python -m benchmarks.learning_rates"
 RATES = (5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3)
 HEAD_RATES = (5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2)
-ARMS: tuple[tuple[Init, Trained, tuple[float, ...]], ...] = (
+"""Ours, wide enough that the best is not at an end."""
+METHODS: tuple[tuple[Init, Trained, tuple[float, ...]], ...] = (
     ("scratch", "all", RATES),
     ("pretrained", "head", HEAD_RATES),
     ("pretrained", "all", RATES),
 )
+"""Init, what is trained, and the learning rates that are tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search(Settings):
-    """Data, model and protocol of the runs, and the seeds of the search."""
+class SearchFlags:
+    """Which runs the search consists of."""
 
-    data: str = "mock"
-    arch: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(ARCHITECTURES) + "}")] = "vit_demo"
-    protocol: ProtocolName = "demo"
-    split_seed: int = 100
     seeds: tuple[int, ...] = (100, 101)
-    """Runs for each learning rate; not the seeds of a sweep to come."""
+    """Seeds of the runs of each learning rate; not those of a sweep to come."""
     inits: tuple[Init, ...] = ("scratch", "pretrained")
     """Which of scratch and pretrained."""
+
+
+GROUPS = {"data": DataFlags, "model": ModelFlags, "training": TrainingFlags, "search": SearchFlags}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Settings, SearchFlags):
+    """Data, model and protocol of the runs, and the seeds of the search."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.learning_rate or self.scratch_learning_rate:
-            raise ValueError("--learning-rate: the search has its own, see RATES and HEAD_RATES")
+            raise SettingsError("--learning-rate: the search has its own, see RATES and HEAD_RATES")
+        if len(self.archs) > 1:
+            raise SettingsError(f"--arch {' '.join(self.archs)}: search the rates of one at a time")
 
 
-def best_accuracy(config: RunConfig) -> float:
-    """Best validation accuracy of a run, on one thread so that runs can go side by side."""
+def best_accuracy(config: TrainingConfig) -> float:
+    """Best validation accuracy of a run, on one thread so that several can run at once."""
     torch.set_num_threads(1)
-    run = Run(config)
+    use_precision(config.precision)
+    run = TrainingRun(config)
     with suppress(NonFiniteLossError):  # too high a rate: what it reached before counts
         while not run.finished:
             run.step_epoch()
     return run.best["val_accuracy"] if run.best else 0.0
 
 
-def runs(search: Search) -> dict[tuple[Init, Trained, float], list[RunConfig]]:
-    """The runs of every arm and rate, one for each seed."""
+def runs(search: Search) -> dict[tuple[Init, Trained, float], list[TrainingConfig]]:
+    """The runs of every method and rate, one for each seed."""
     experiment = prepare(search)
     return {
         (init, trained, rate): [
-            replace(experiment.run_config(init, 1.0, seed), trained=trained, learning_rate=rate)
+            replace(
+                experiment.training_config(init, 1.0, seed), trained=trained, learning_rate=rate
+            )
             for seed in search.seeds
         ]
-        for init, trained, rates in ARMS
+        for init, trained, rates in METHODS
         if init in search.inits
         for rate in rates
     }
 
 
-def main(search: Search) -> None:
+def run_search(search: Search) -> None:
     """Run the search and print its table."""
     cells = runs(search)
     jobs = [(cell, config) for cell, configs in cells.items() for config in configs]
     pool = Parallel(n_jobs=-1, return_as="generator")
-    scores = pool(delayed(best_accuracy)(config) for _, config in jobs)
+    made = pool(delayed(best_accuracy)(config) for _, config in jobs)
+    scores = cast(Iterable[float], made)
     found: dict[tuple[Init, Trained, float], list[float]] = {}
     for (cell, _), score in zip(jobs, track(scores, "runs", total=len(jobs)), strict=True):
         found.setdefault(cell, []).append(score)
@@ -105,8 +119,24 @@ def main(search: Search) -> None:
     Console().print(table)
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
     try:
-        main(tyro.cli(Search, description=__doc__))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+        run_search(
+            parse(
+                Search,
+                GROUPS,
+                arguments,
+                prog=PROGRAM,
+                description="The best learning rate of each init and of what is trained.",
+                default=Search(data="mock", arch=("vit_demo",), protocol="demo", split_seed=100),
+            )
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_CODE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,12 +1,11 @@
-"""The machine: how fast it multiplies matrices, how much memory a process holds, what it is."""
+"""The machine: its name, the rate of its matrix products, the memory that a process holds."""
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,21 +14,30 @@ import torch
 
 from trainable.config import Precision
 
-SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices; fills each device
+SIDE = {"cpu": 2048, "cuda": 8192}
+"""Side of the matrices whose product is timed; it fills each device."""
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "h5py")
 STATUS = Path("/proc/self/status")
 SAMPLING_SECONDS = 0.01
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for what the device was given to do."""
+    """Wait until the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def matrix_rate(device: torch.device, precision: Precision, repeats: int = 10) -> float:
-    """FLOP/s of a large square matrix product of random numbers, the best of `repeats`."""
-    side = SIDE[device.type]
+def matrix_rate(
+    device: torch.device, precision: Precision, repeats: int = 10, *, side: int | None = None
+) -> float:
+    """FLOP/s of a large square matrix product of random numbers, the best of `repeats`.
+
+    Parameters
+    ----------
+    side
+        Of the matrices; None: one that fills the device.
+    """
+    side = side or SIDE[device.type]
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
@@ -46,7 +54,7 @@ def matrix_rate(device: torch.device, precision: Precision, repeats: int = 10) -
 
 
 @contextmanager
-def float32_products(precision: Precision) -> Iterator[None]:
+def float32_products(precision: Precision) -> Generator[None]:
     """Torch's global switches as it starts with them, or with TensorFloat-32; then as they were."""
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
@@ -56,25 +64,6 @@ def float32_products(precision: Precision) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(products)
         torch.backends.cudnn.allow_tf32 = convolutions
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def device_label(device: torch.device) -> str:
-    """The device's name and, of a CPU, the cores at hand."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = (line.partition(":") for line in info.read_text().splitlines())
-        name = next((value.strip() for key, _, value in lines if "model name" in key), name)
-    return f"{name}, {cores()} cores"
 
 
 def versions() -> str:
@@ -110,7 +99,7 @@ class PeakMemory:
         while not self._done.wait(SAMPLING_SECONDS):
             self.peak = max(self.peak, own_memory())
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
         self.peak = max(self.peak, own_memory())

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from trainable.protocol import PASSES, Trained
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
@@ -17,11 +15,11 @@ class Measure:
     ours: tuple[float, ...]
     """Seconds of each repeat."""
     reference: tuple[float, ...] = ()
-    """Those of the reference, measured right after; empty where it was not run."""
+    """Those of the reference, measured right after; empty if it was not run."""
     images: int
     """Images that the work trains on or validates with, counted once an epoch."""
     flops: float | None
-    """Floating-point operations that our way of doing it takes; None where they are negligible."""
+    """Floating-point operations of our way of doing it; None if they are negligible."""
 
     def __post_init__(self) -> None:
         assert self.ours
@@ -34,29 +32,25 @@ class Measure:
 
     @property
     def images_per_second(self) -> float:
-        """Of ours, by the median."""
+        """Images that ours processes in a second, by the median."""
         return self.images / median(self.ours)
 
     @property
     def flops_per_second(self) -> float | None:
-        """Sustained by ours, by the median."""
+        """Operations that ours sustains, by the median; None if they are negligible."""
         return None if self.flops is None else self.flops / median(self.ours)
 
     def share_of(self, rate: float) -> float | None:
-        """Of the device's matrix `rate` (FLOP/s), what ours sustained."""
-        return None if self.flops is None else self.flops_per_second / rate
+        """The share of the device's matrix `rate` (FLOP/s) that ours sustains."""
+        sustained = self.flops_per_second
+        return None if sustained is None else sustained / rate
 
 
 def extrapolate(seconds: Sequence[float], epochs: int) -> float:
     """Seconds of a run of `epochs` from those of its first ones.
 
-    Where not all were run, the first is left out: loading processes start in it.
+    If not all were run, the first is left out: loading processes start in it.
     """
     if len(seconds) >= epochs:
         return sum(seconds[:epochs])
     return epochs * fmean(seconds[1:] or seconds)
-
-
-def epoch_flops(forward_flops: int, trained: Trained, n_train: int, n_val: int) -> float:
-    """Floating-point operations of training on `n_train` images and validating with `n_val`."""
-    return float(forward_flops * (PASSES[trained] * n_train + n_val))

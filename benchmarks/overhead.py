@@ -3,8 +3,8 @@
   python -m benchmarks.overhead              demo grid with more seeds; minutes
   python -m benchmarks.overhead --sweep="--gpus 1 --preset paper" --slots 1
 
-Runs `python -m sweep.run` as a user does and sets what its trials spent in epochs beside what the
-machine had to give: slots times the wall time from the command to its end. All else is overhead:
+Runs `python -m sweep.run` as a user does and compares the time that its trials spent in epochs with
+what the machine had: slots times the wall time from the command to its end. All else is overhead:
 imports, Ray, preprocessing and features, checkpoints, slots that are idle because no trial is left.
 The data are there when it starts; preprocessed images and features are not.
 
@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-import tyro
-
-from trainable.record import git_commit
-
-from . import report
-from .machine import device_label, versions
+from benchmarks import report
+from benchmarks.machine import versions
+from trainable.command_line import parse
+from trainable.devices import choose_device, device_label
+from trainable.errors import EXIT_CODE, SettingsError, UserError
+from trainable.machine import usable_cpus
+from trainable.provenance import git_commit
 
 PROGRAM = "python -m benchmarks.overhead"
 COLUMNS = ("", "trials", "epochs", "wall, s", "training per slot, s", "not training")
@@ -43,7 +43,7 @@ class Overhead:
 
     sweep: str = "--preset demo --seeds 0 1 2 3 4 5 6 7"
     """Flags of `python -m sweep.run`, in one string."""
-    slots: int = os.cpu_count() or 1
+    slots: int = usable_cpus()
     """Trials that may run at once."""
     repeats: int = 1
     """Sweeps, one after the other, each from nothing."""
@@ -52,7 +52,7 @@ class Overhead:
 
     def __post_init__(self) -> None:
         if self.slots < 1 or self.repeats < 1:
-            raise ValueError("--slots and --repeats must be at least 1")
+            raise SettingsError("--slots and --repeats must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Measured:
 
     @property
     def share(self) -> float:
-        """Of the slots' time, what was not training."""
+        """The share of the slots' time that was not training."""
         return 1 - self.trained / (self.slots * self.wall)
 
     def cells(self, name: str) -> tuple[str, ...]:
@@ -90,8 +90,10 @@ def measure(flags: Sequence[str], slots: int) -> Measured:
 
     Raises
     ------
+    SettingsError
+        The sweep's flags have a mistake that its user can mend; with its message.
     RuntimeError
-        The sweep failed; with what it said last.
+        The sweep failed; with the end of its output.
     """
     with TemporaryDirectory() as folder:
         own = ("--storage-path", folder, "--name", "sweep")
@@ -113,6 +115,8 @@ def measure(flags: Sequence[str], slots: int) -> Measured:
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
     process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if process.returncode == EXIT_CODE:
+        raise SettingsError(process.stderr.strip().removeprefix("error: "))
     if process.returncode:
         said = (process.stdout + process.stderr)[-2000:]
         raise RuntimeError(f"{shlex.join(command)} ended with {process.returncode}:\n{said}")
@@ -122,19 +126,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        overhead = tyro.cli(Overhead, args=arguments, prog=PROGRAM, description=__doc__)
+        overhead = parse(
+            Overhead,
+            {"measurement": Overhead},
+            arguments,
+            prog=PROGRAM,
+            description="How much of a sweep is not training.",
+        )
         flags = shlex.split(overhead.sweep)
         found = [measure(flags, overhead.slots) for _ in range(overhead.repeats)]
-    except (ValueError, RuntimeError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return EXIT_CODE
     rows = [one.cells(f"sweep {number}") for number, one in enumerate(found, 1)]
     report.wide_console().print(report.terminal_table(rows, COLUMNS))
     if overhead.results:
         facts = {
             "command": f"`{shlex.join([*PROGRAM.split(), *arguments])}`",
             "commit": git_commit() or "unknown",
-            "device": device_label(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+            "device": device_label(choose_device(None)),
             "versions": versions(),
             "the sweep": f"`python -m sweep.run {overhead.sweep}`, {overhead.slots} trials at once",
         }

@@ -1,56 +1,62 @@
-"""The paper's way of training, written plainly: the reference that `bench` sets our runs against.
+"""The paper's way of training, written plainly: the reference that `bench` compares our runs with.
 
-All images of the file are read into memory. PIL resizes each image anew in every epoch (§3.1) in
-the workers of a ``DataLoader``; every batch passes through the whole network, also where it is
-frozen; losses are fetched after each step; each epoch ends with a validation.
+All images of the file are read into memory. PIL resizes each image again in every epoch (§3.1) in
+the workers of a ``DataLoader``; every batch passes through the whole network, frozen or not; losses
+are fetched after each step; each epoch ends with a validation.
 
-Split, weights, head, batch size and learning rate are those of the `RunConfig` that `Run` gets, and
-given the same batch order the losses are the same (``tests/benchmarks/test_paper_loop.py``). What
-helps at no cost in plainness is in: workers stay alive between epochs, they inherit the images
-without a copy, memory is pinned for a GPU, and `bench` takes the number of workers that is fastest.
+Split, weights, head, batch size and learning rate are those of the `TrainingConfig` that
+`TrainingRun` gets, and the same batch order gives the same losses
+(``tests/unit/benchmarks/test_paper_loop.py``). The reference has every speed-up that keeps it plain:
+workers stay alive between epochs, they inherit the images without a copy, memory is pinned for a
+GPU, and `bench` takes the number of workers that is fastest.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, SequentialSampler
 from torchvision import transforms
 
-from trainable import backbones
-from trainable.config import Precision, RunConfig
-from trainable.galaxy10 import open_survey
+from benchmarks.machine import float32_products
+from trainable.config import Precision, TrainingConfig
+from trainable.data.class_selection import select
+from trainable.data.dataset import open_as_configured
+from trainable.data.splits import planned
+from trainable.models import architectures
 from trainable.protocol import Transform
-from trainable.selection import select
-from trainable.splits import planned
-
-from .machine import float32_products
 
 Order = Callable[[int], Sequence[int]]
 """From the epoch, counted from 1, to the order of the training images: positions in the split."""
 
 
-class Galaxies(Dataset):
+class Galaxies(Dataset[tuple[torch.Tensor, int]]):
     """Transformed images and their labels.
 
     Parameters
     ----------
     images
-        Shape (N, S, S, 3), uint8: all of the file.
+        N, each (H, W, 3) uint8: all of the survey.
     rows, labels
         Shape (n,): the images that belong to this set, and their classes.
     transform
         From a PIL image to a tensor (3, S, S).
     """
 
-    def __init__(self, images: np.ndarray, rows: np.ndarray, labels: np.ndarray, transform):
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        rows: np.ndarray,
+        labels: np.ndarray,
+        transform: Callable[[Image.Image], torch.Tensor],
+    ) -> None:
         self.images, self.rows, self.labels, self.transform = images, rows, labels, transform
 
     def __len__(self) -> int:
@@ -61,10 +67,12 @@ class Galaxies(Dataset):
         return self.transform(image), int(self.labels[index])
 
 
-def transforms_of(name: Transform, spec: backbones.Architecture) -> transforms.Compose:
+def transforms_of(name: Transform, spec: architectures.Architecture) -> transforms.Compose:
     """From a PIL image to a normalised tensor."""
     if name == "resize":
         resize = [transforms.Resize((spec.image_size, spec.image_size))]
+    elif name == "evaluation":
+        resize = [spec.evaluation.to_size(spec.image_size)]
     else:
         smaller = round(spec.image_size * 256 / 224)
         resize = [transforms.Resize(smaller), transforms.CenterCrop(spec.image_size)]
@@ -73,13 +81,14 @@ def transforms_of(name: Transform, spec: backbones.Architecture) -> transforms.C
     )
 
 
-class EpochOrder:
+class EpochOrder(Sampler[int]):
     """A sampler of given orders, one for each epoch."""
 
-    def __init__(self, order: Order):
+    def __init__(self, order: Order) -> None:
         self.order, self.epoch = order, 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
+        """The order of the next epoch."""
         self.epoch += 1
         return iter([int(position) for position in self.order(self.epoch)])
 
@@ -96,8 +105,8 @@ class PaperLoop:
     workers
         Processes that load images; 0 loads them in this one.
     precision
-        As in `RunConfig`; the paper names none, and fp32 is what torch does unasked: full products,
-        TensorFloat-32 in convolutions where a GPU has it.
+        As in `TrainingConfig`; the paper names none, and fp32 is torch's default: full matrix
+        products, TensorFloat-32 in convolutions if a GPU has it.
     share
         Of the images of each set that an epoch visits, in (0, 1]: a measurement at full size takes
         long.
@@ -107,7 +116,7 @@ class PaperLoop:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: TrainingConfig,
         *,
         device: str | torch.device = "cpu",
         workers: int = 0,
@@ -115,33 +124,39 @@ class PaperLoop:
         share: float = 1.0,
         order: Order | None = None,
     ) -> None:
-        self.device, self.precision = torch.device(device), precision
-        spec = backbones.architecture(config.arch)
-        survey = open_survey(config.data.path)
+        self.device = torch.device(device)
+        self.precision: Precision = precision
+        spec = architectures.architecture(config.arch)
+        survey = open_as_configured(config.data)
         selection = select(survey, config.data.drop_labels, config.data.merge_labels)
         split = planned(survey, selection, config)
-        with h5py.File(config.data.path) as file:
-            images = file["images"][:]
+        images = survey.read_images(np.arange(len(survey.labels)))
         transform = transforms_of(config.transform, spec)
         n_train, n_val = (math.ceil(share * len(x)) for x in (split.train, split.validation))
         self.train = Galaxies(images, split.train[:n_train], split.train_labels, transform)
         self.validation = Galaxies(
             images, split.validation[:n_val], split.validation_labels, transform
         )
-        options = {
-            "batch_size": config.batch_size,
-            "num_workers": workers,
-            "persistent_workers": workers > 0,
-            "pin_memory": self.device.type == "cuda",
-            "multiprocessing_context": "fork" if workers else None,  # images are not copied
-        }
         if order:
-            sampling = {"sampler": EpochOrder(order)}
+            sampler: Sampler[int] = EpochOrder(order)
         else:
-            sampling = {"shuffle": True, "generator": torch.Generator().manual_seed(config.seed)}
-        self.train_loader = DataLoader(self.train, **sampling, **options)
-        self.validation_loader = DataLoader(self.validation, **options)
-        self.model = backbones.build_for(config, len(selection.class_names)).to(self.device)
+            shuffling = torch.Generator().manual_seed(config.seed)
+            sampler = RandomSampler(self.train, generator=shuffling)
+
+        def loader(images: Galaxies, sampler: Sampler[int]) -> DataLoader[Any]:
+            return DataLoader(
+                images,
+                batch_size=config.batch_size,
+                sampler=sampler,
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                pin_memory=self.device.type == "cuda",
+                multiprocessing_context="fork" if workers else None,  # images are not copied
+            )
+
+        self.train_loader = loader(self.train, sampler)
+        self.validation_loader = loader(self.validation, SequentialSampler(self.validation))
+        self.model = architectures.build_for(config, len(selection.class_names)).to(self.device)
         self.criterion = nn.CrossEntropyLoss()
         self.optimiser = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad],

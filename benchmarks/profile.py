@@ -2,13 +2,12 @@
 
   python -m benchmarks.profile --init scratch
 
-  python -m benchmarks.profile --arch vit_b_16 --weights random --images 2000 --device cuda \\
-      --precision bf16 --init pretrained --protocol as_run
+  python -m benchmarks.profile --images 2000 --init pretrained --protocol authors     on a GPU
 
 First the phases, each between two waits for the device: they add up to more than a step whose parts
-overlap, which is timed beside them. What is compiled, or a head's closed form, is one phase. Then
-the operators that take longest, by torch's profiler. (Run it with ``-m``: as a script it would
-stand in for the standard library's ``profile``.)
+overlap, which is timed beside them. A head's closed form is one phase. Then the
+operators that take longest, by torch's profiler. (Run it with ``-m``: as a script it would replace
+the standard library's ``profile``.)
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -28,42 +27,52 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import torch
-import tyro
 from rich.console import Console
 from torch.profiler import ProfilerActivity
 
-from trainable import batches, engine
-from trainable.config import RunConfig
-from trainable.engine import Run
+from benchmarks.machine import synchronise
+from benchmarks.report import terminal_table, wide_console
+from benchmarks.workload import Workload, on_its_device
+from trainable import run as engine
+from trainable.command_line import parse
+from trainable.config import TrainingConfig
+from trainable.data import batches, pixels
+from trainable.errors import EXIT_CODE, UserError
+from trainable.forward_backward import use_determinism, use_precision
 from trainable.protocol import Init
-
-from .machine import synchronise
-from .report import terminal_table, wide_console
-from .workload import Workload
+from trainable.run import TrainingRun
 
 PROGRAM = "python -m benchmarks.profile"
 COLUMNS = ("phase", "ms a step", "of the training", "calls")
-GRADIENTS = "gradients: all else"
+FORWARD_BACKWARD = "forward and backward: all else"
 VALIDATION, REST = "validation", "the rest: order, bookkeeping"
 END = object()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile(Workload):
-    """What is profiled."""
+class ProfileFlags:
+    """Which run is profiled."""
 
     init: Init = "scratch"
     """scratch trains all layers; pretrained what the protocol trains."""
-    protocol: Literal["paper", "as_run"] = "paper"
-    """paper trains the head of a pre-trained network, as_run all but its encoder."""
+    protocol: Literal["paper", "authors"] = "paper"
+    """paper trains the head of a pre-trained network, authors all but its encoder."""
     cache_features: bool = True
     """Whether a linear probe trains its head on cached features."""
     operators: int = 15
     """Lines of the table of operators."""
 
-    def config(self, folder: Path) -> RunConfig:
+
+GROUPS = {"workload": Workload, "run": ProfileFlags}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile(Workload, ProfileFlags):
+    """What is profiled."""
+
+    def config(self, folder: Path) -> TrainingConfig:
         """The run."""
-        config = self.prepare(folder, self.protocol).run_config(self.init, 1.0, 0)
+        config = self.prepare(folder, self.protocol).training_config(self.init, 1.0, 0)
         return dataclasses.replace(config, max_epochs=4, cache_features=self.cache_features)
 
 
@@ -89,7 +98,7 @@ class Phases:
         self._inner: list[float] = []  # of each open phase: seconds spent in phases within it
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Generator[None]:
         """Time what is done within; the validation is one phase, whatever it does."""
         if VALIDATION in self._open:
             yield
@@ -109,7 +118,7 @@ class Phases:
             if self._inner:
                 self._inner[-1] += seconds
 
-    def timed(self, name: str, function: Callable) -> Callable:
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` as a phase."""
 
         @wraps(function)
@@ -119,7 +128,7 @@ class Phases:
 
         return call
 
-    def timed_steps(self, name: str, function: Callable) -> Callable:
+    def timed_steps(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A generator function, each of whose steps is a phase."""
 
         @wraps(function)
@@ -135,19 +144,18 @@ class Phases:
         return generate
 
 
-def phases_of_an_epoch(run: Run) -> tuple[Phases, float]:
+def phases_of_an_epoch(run: TrainingRun) -> tuple[Phases, float]:
     """The phases of one epoch, and its seconds with all of them."""
     phases = Phases(run.device)
-    patches = [
+    patches: list[tuple[Any, str, Callable[..., Any]]] = [
         (batches.Rows, "batches", phases.timed_steps("gather", batches.Rows.batches)),
-        (batches, "normalise", phases.timed("normalise", batches.normalise)),
-        (run, "gradients", phases.timed(GRADIENTS, run.gradients)),
+        (pixels.Normaliser, "__call__", phases.timed("normalise", pixels.Normaliser.__call__)),
+        (run, "forward_backward", phases.timed(FORWARD_BACKWARD, run.forward_backward)),
         (torch.autograd, "backward", phases.timed("backward", torch.autograd.backward)),
+        (run.model, "forward", phases.timed("forward", run.model.forward)),
         (run.optimiser, "step", phases.timed("optimiser", run.optimiser.step)),
         (engine, "predict", phases.timed(VALIDATION, engine.predict)),
     ]
-    if not run.config.compile:  # a clock inside would have it compiled anew
-        patches.append((run.model, "forward", phases.timed("forward", run.model.forward)))
     with ExitStack() as stack:
         for place, name, replacement in patches:
             stack.enter_context(patch.object(place, name, replacement))
@@ -170,7 +178,7 @@ def phase_rows(phases: Phases, whole: float, steps: int) -> list[tuple[str, ...]
     return [*rows, (VALIDATION, f"{1e3 * phases.seconds[VALIDATION] / steps:,.3f}", "", "")]
 
 
-def operators_of_an_epoch(run: Run, limit: int) -> str:
+def operators_of_an_epoch(run: TrainingRun, limit: int) -> str:
     """Torch's table of the operators that take longest."""
     activities = [ProfilerActivity.CPU]
     if run.device.type == "cuda":
@@ -184,7 +192,9 @@ def operators_of_an_epoch(run: Run, limit: int) -> str:
 def show(profile: Profile, console: Console) -> None:
     """Run four epochs: one to warm up, one timed whole, one in phases, one by operator."""
     with TemporaryDirectory() as folder:
-        run = Run(profile.config(Path(folder)), device=profile.device)
+        use_precision(profile.suited_precision)
+        use_determinism(profile.deterministic, str(profile.torch_device))
+        run = TrainingRun(profile.config(Path(folder)), device=profile.torch_device)
         run.step_epoch()
         row = run.step_epoch()
         steps = math.ceil(row["n_train"] / run.config.batch_size)
@@ -204,11 +214,17 @@ def show(profile: Profile, console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     try:
-        profile = tyro.cli(Profile, args=arguments, prog=PROGRAM, description=__doc__)
-        show(profile, wide_console())
-    except ValueError as error:  # of the user's making: settings, data, weights
+        profile = parse(
+            Profile,
+            GROUPS,
+            arguments,
+            prog=PROGRAM,
+            description="Where the time of our training steps goes.",
+        )
+        show(on_its_device(profile), wide_console())
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return EXIT_CODE
     return 0
 
 

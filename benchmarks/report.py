@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .measure import Measure
+from benchmarks.measure import Measure
 
 COLUMNS = ("", "ours, s", "theirs, s", "ratio (range)", "images/s", "TFLOP/s", "limit")
 """Theirs is the paper's loop; limit is the share of the device's matrix rate that ours reach."""
@@ -44,7 +44,7 @@ def cells(measure: Measure, rate: float) -> tuple[str, ...]:
 
 
 def wide_console() -> Console:
-    """The terminal; where it is narrow its lines wrap, and no number is cut off."""
+    """The terminal; if it is narrow its lines wrap, and no number is cut off."""
     console = Console()
     console.width = max(console.width, WIDTH)
     return console

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from trainable.engine import Run
-
-from .machine import PeakMemory
-from .workload import Workload
+from benchmarks.machine import PeakMemory
+from benchmarks.workload import Workload
+from trainable.forward_backward import use_determinism, use_precision
+from trainable.run import TrainingRun
 
 COUNTS = (2_000, 20_000)
 COLUMNS = ("work", "images", "seconds", "s per 1,000", "memory at most, MB", "beyond the start")
@@ -51,10 +51,10 @@ def growth(points: list[Point]) -> dict[str, tuple[float, int]]:
     Returns
     -------
     dict
-        Work → factor of the time per image (1 where time is linear), bytes that the peak of memory
-        rises by (0 where it is flat).
+        Work → factor of the time per image (1 if time is linear), bytes that the peak of memory
+        rises by (0 if it is flat).
     """
-    factors = {}
+    factors: dict[str, tuple[float, int]] = {}
     for work in dict.fromkeys(point.work for point in points):
         own = sorted((p for p in points if p.work == work), key=lambda p: p.images)
         small, large = own[0], own[-1]
@@ -93,18 +93,24 @@ def measure_growth(workload: Workload, counts: tuple[int, ...], repeats: int) ->
 
 def points_at(workload: Workload) -> list[Point]:
     """Time the caches, an epoch of a linear probe and one from scratch."""
-    device = torch.device(workload.device)
+    device = workload.torch_device
+    use_determinism(workload.deterministic, str(device))
+    use_precision(workload.suited_precision)
     torch.zeros(1, device=device)  # a GPU's context is not the data's doing
     with TemporaryDirectory() as folder:
         experiment = workload.prepare(Path(folder))
-        probe, scratch = (experiment.run_config(init, 1.0, 0) for init in ("pretrained", "scratch"))
-        points = []
+        probe, scratch = (
+            experiment.training_config(init, 1.0, 0) for init in ("pretrained", "scratch")
+        )
+        points: list[Point] = []
+        assert workload.images is not None, "the growth is measured on random images"
+        images = workload.images
 
         def note(work: str, start: float, memory: PeakMemory) -> None:
             points.append(
                 Point(
                     work=work,
-                    images=workload.images,
+                    images=images,
                     seconds=time.perf_counter() - start,
                     peak=memory.peak,
                     before=before,
@@ -114,11 +120,11 @@ def points_at(workload: Workload) -> list[Point]:
         with PeakMemory() as memory:
             before = memory.before
             start = time.perf_counter()
-            run = Run(probe, device=device)
+            run = TrainingRun(probe, device=device)
         note("images and features, from nothing", start, memory)
         for work, config in (("epoch, linear probe", probe), ("epoch, from scratch", scratch)):
             with PeakMemory() as memory:
-                run = Run(config, device=device)
+                run = TrainingRun(config, device=device)
                 run.step_epoch()
                 start = time.perf_counter()
                 run.step_epoch()

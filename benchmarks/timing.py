@@ -5,25 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
 from analysis.paper import BASELINE, TRIALS, PaperTrial
-from trainable.backbones import size
-from trainable.config import Precision, RunConfig
-from trainable.engine import Run
-from trainable.features import cached_features
-from trainable.galaxy10 import open_survey
+from benchmarks.machine import synchronise
+from benchmarks.measure import Measure, extrapolate
+from benchmarks.paper_loop import PaperLoop
+from benchmarks.workload import with_cache
+from trainable.config import Precision, TrainingConfig
+from trainable.data.dataset import open_as_configured
+from trainable.data.splits import planned
+from trainable.errors import SettingsError
+from trainable.flops import epoch_flops
+from trainable.heads_together import groups, make_runs, train_together
+from trainable.machine import usable_cpus
+from trainable.models.architectures import size
+from trainable.models.features import cached_features
+from trainable.prepare import Prepared
 from trainable.protocol import Init, Stopping
-from trainable.settings import Experiment
-from trainable.splits import planned
-
-from .machine import cores, synchronise
-from .measure import Measure, epoch_flops, extrapolate
-from .paper_loop import PaperLoop
-from .workload import with_cache
+from trainable.run import Row, TrainingRun
 
 FROZEN: tuple[PaperTrial, ...] = tuple(trial for trial in TRIALS if trial is not BASELINE)
 CALIBRATION_IMAGES = 2000
@@ -41,9 +45,9 @@ class Reference:
     share: float
     """Of the images of an epoch that are visited; its time is scaled."""
     workers: dict[str, int]
-    """For each kind of training (``all``, ``head``, ``as_run``)."""
+    """For each kind of training (``all``, ``head``, ``non_encoder``)."""
 
-    def loop(self, config: RunConfig) -> PaperLoop:
+    def loop(self, config: TrainingConfig) -> PaperLoop:
         """The loop for one run."""
         return PaperLoop(
             config,
@@ -53,8 +57,8 @@ class Reference:
             share=self.share,
         )
 
-    def seconds(self, config: RunConfig) -> float:
-        """Of a whole run of `config.max_epochs`, start included."""
+    def seconds(self, config: TrainingConfig) -> float:
+        """Seconds of a whole run of `config.max_epochs`, start included."""
         start = time.perf_counter()
         loop = self.loop(config)
         synchronise(self.device)
@@ -64,43 +68,54 @@ class Reference:
         return started + extrapolate(each, config.max_epochs)
 
 
-def trial_config(experiment: Experiment, trial: PaperTrial) -> RunConfig:
+def trial_config(experiment: Prepared, trial: PaperTrial) -> TrainingConfig:
     """The paper's trial with the number of epochs of its table 2; nothing stops it earlier."""
-    config = experiment.run_config(trial.init, trial.fraction, 0)
+    config = experiment.training_config(trial.init, trial.fraction, 0)
     never = Stopping(rule="paper", delta=1e9, patience=trial.epochs)
     return replace(config, max_epochs=trial.epochs, stopping=never)
 
 
-def our_seconds(configs: Sequence[RunConfig], device: torch.device) -> float:
-    """Of our runs one after the other, each from its start to its last epoch."""
+def our_seconds(configs: Sequence[TrainingConfig], device: torch.device) -> float:
+    """Seconds of our runs, each from its start to its last epoch, as one slot of a sweep trains them.
+
+    Heads train together, all others one after the other.
+    """
     start = time.perf_counter()
-    for config in configs:
-        run = Run(config, device=device)
+    named = {str(number): config for number, config in enumerate(configs)}
+    together = groups(named, slots=1)
+    for group in dict.fromkeys(together.values()):
+        for error in train_together(make_runs([named[name] for name in group], device)):
+            if error:
+                raise error
+    for name, config in named.items():
+        if name in together:
+            continue
+        run = TrainingRun(config, device=device)
         while not run.finished:
             run.step_epoch()
-        synchronise(device)
+    synchronise(device)
     return time.perf_counter() - start
 
 
-def fastest_workers(config: RunConfig, device: torch.device, precision: Precision) -> int:
+def fastest_workers(config: TrainingConfig, device: torch.device, precision: Precision) -> int:
     """The number of loading processes, of 0, 1, 2, 4, … cores, with the shortest epoch."""
-    images = len(open_survey(config.data.path).labels)
+    images = len(open_as_configured(config.data).labels)
     share = min(1.0, CALIBRATION_IMAGES / images)
-    seconds = {}
-    for workers in sorted({0, cores(), *(2**k for k in range(8) if 2**k < cores())}):
+    seconds: dict[int, float] = {}
+    for workers in sorted({0, usable_cpus(), *(2**k for k in range(8) if 2**k < usable_cpus())}):
         loop = PaperLoop(config, device=device, workers=workers, precision=precision, share=share)
         seconds[workers] = min(loop.step_epoch()["epoch_seconds"] for _ in range(3))
-    return min(seconds, key=seconds.get)
+    return min(seconds, key=lambda workers: seconds[workers])
 
 
-def images_seen(config: RunConfig, experiment: Experiment) -> tuple[int, int]:
+def images_seen(config: TrainingConfig, experiment: Prepared) -> tuple[int, int]:
     """Training and validation images of one epoch."""
     split = planned(experiment.survey, experiment.selection, config)
     return len(split.train), len(split.validation)
 
 
 def time_trials(
-    experiment: Experiment,
+    experiment: Prepared,
     reference: Reference | None,
     *,
     device: torch.device,
@@ -113,12 +128,14 @@ def time_trials(
     In each repeat ours start from empty caches, the reference follows, and the frozen trials run
     once more with the caches that are there by then.
     """
-    seconds = {name: [] for name in ("cold", "warm", "nine", "frozen", "all")}
+    seconds: dict[str, list[float]] = {
+        name: [] for name in ("cold", "warm", "nine", "frozen", "all")
+    }
     for repeat in range(repeats):
         with TemporaryDirectory() as folder:
             fresh = with_cache(experiment, Path(folder))
             frozen = [trial_config(fresh, trial) for trial in FROZEN]
-            scratch = [trial_config(fresh, BASELINE)] * baseline
+            scratch = [trial_config(fresh, BASELINE)] if baseline else []
             seconds["cold"].append(our_seconds(frozen, device))
             seconds["nine"].append(seconds["cold"][-1] + our_seconds(scratch, device))
             if reference:
@@ -127,32 +144,40 @@ def time_trials(
                 seconds["all"].append(seconds["frozen"][-1] + rest)
             seconds["warm"].append(our_seconds(frozen, device))
         say(f"trials, {repeat + 1} of {repeats}: " + describe(seconds))
-    seconds = {name: tuple(values) for name, values in seconds.items()}
-    passes = sum(sum(images_seen(c, experiment)) * c.max_epochs for c in frozen)
+    configs = [trial_config(experiment, trial) for trial in FROZEN]
+    passes = sum(sum(images_seen(c, experiment)) * c.max_epochs for c in configs)
     forward = forward_flops(experiment)
     features = float(len(experiment.survey.labels) * forward)  # each image once
-    common = {"reference": seconds["frozen"], "images": passes}
     measures = [
-        Measure(name="(a) frozen, cold", ours=seconds["cold"], flops=features, **common),
-        Measure(name="(a) frozen, warm", ours=seconds["warm"], flops=None, **common),
+        Measure(
+            name=f"(a) frozen, {caches}",
+            ours=tuple(seconds[caches]),
+            reference=tuple(seconds["frozen"]),
+            images=passes,
+            flops=flops,
+        )
+        for caches, flops in (("cold", features), ("warm", None))
     ]
-    for config in scratch:
-        seen = images_seen(config, experiment)
-        training = config.max_epochs * epoch_flops(forward, config.trained, *seen)
+    if baseline:
+        config = trial_config(experiment, BASELINE)
+        n_train, n_val = images_seen(config, experiment)
+        epoch = epoch_flops(
+            trained=config.trained, forward_flops=forward, n_train=n_train, n_val=n_val
+        )
         measures.append(
             Measure(
                 name="(c) nine trials",
-                ours=seconds["nine"],
-                reference=seconds["all"],
-                images=passes + config.max_epochs * sum(seen),
-                flops=features + training,
+                ours=tuple(seconds["nine"]),
+                reference=tuple(seconds["all"]),
+                images=passes + config.max_epochs * (n_train + n_val),
+                flops=features + config.max_epochs * epoch,
             )
         )
     return measures
 
 
 def time_epochs(
-    experiment: Experiment,
+    experiment: Prepared,
     reference: Reference | None,
     *,
     device: torch.device,
@@ -165,9 +190,10 @@ def time_epochs(
 
     Gives the epoch, validation included, and the training in it.
     """
-    config = replace(experiment.run_config(init, 1.0, 0), max_epochs=repeats + 1)
-    run, loop = Run(config, device=device), reference and reference.loop(config)
-    rows, their_rows = [], []
+    config = replace(experiment.training_config(init, 1.0, 0), max_epochs=repeats + 1)
+    run, loop = TrainingRun(config, device=device), reference and reference.loop(config)
+    rows: list[Row] = []
+    their_rows: list[Row] = []
     for repeat in range(repeats + 1):
         rows.append(run.step_epoch())
         if loop:
@@ -186,49 +212,61 @@ def time_epochs(
             ours=tuple(row["epoch_seconds"] for row in rows[1:]),
             reference=theirs["epoch_seconds"],
             images=n_train + n_val,
-            flops=epoch_flops(forward, config.trained, n_train, n_val),
+            flops=epoch_flops(
+                trained=config.trained, forward_flops=forward, n_train=n_train, n_val=n_val
+            ),
         ),
         Measure(
             name=f"{name} training",
             ours=tuple(n_train / row["images_per_second"] for row in rows[1:]),
             reference=theirs["train_seconds"],
             images=n_train,
-            flops=epoch_flops(forward, config.trained, n_train, 0),
+            flops=epoch_flops(
+                trained=config.trained, forward_flops=forward, n_train=n_train, n_val=0
+            ),
         ),
     ]
 
 
 def time_extraction(
-    experiment: Experiment, *, device: torch.device, repeats: int, say: Say
+    experiment: Prepared, *, device: torch.device, repeats: int, say: Say
 ) -> list[Measure]:
     """The pass of all images through a frozen backbone, from its second block of images on.
 
     Another seed of a backbone without weights makes another cache of features each time.
     """
-    base = replace(experiment.run_config("scratch", 1.0, 0), trained="head")
-    Run(replace(base, trained="all"), device=device)  # the images are there from here on
-    ours = []
+    base = replace(experiment.training_config("scratch", 1.0, 0), trained="head")
+    TrainingRun(replace(base, trained="all"), device=device)  # the images are there from here on
+    ours: list[float] = []
+    images = 0
     for seed in range(repeats):
-        ticks = []
+        ticks: list[tuple[int, float]] = []
         cached_features(
             experiment.survey,
             replace(base, seed=seed),
             device=device,
-            progress=lambda done, _, ticks=ticks: ticks.append((done, time.perf_counter())),
+            progress=partial(_note_time, ticks),
         )
         (first, start), (last, end) = ticks[0], ticks[-1]
         if first == last:
-            raise ValueError(f"{last} images are too few to time the extraction: use more --images")
+            raise SettingsError(
+                f"{last} images are too few to time the extraction: use more --images"
+            )
         ours.append(end - start)
+        images = last - first
         say(f"features, {seed + 1} of {repeats}: {end - start:.2f} s")
-    flops = float((last - first) * forward_flops(experiment))
-    return [Measure(name="features", ours=tuple(ours), images=last - first, flops=flops)]
+    flops = float(images * forward_flops(experiment))
+    return [Measure(name="features", ours=tuple(ours), images=images, flops=flops)]
 
 
-def forward_flops(experiment: Experiment) -> int:
-    """Of one image through the network."""
+def _note_time(ticks: list[tuple[int, float]], done: int, _total: int) -> None:
+    ticks.append((done, time.perf_counter()))
+
+
+def forward_flops(experiment: Prepared) -> int:
+    """Floating-point operations of one image's pass through the network."""
     classes = len(experiment.selection.class_names)
-    return size(experiment.settings.arch, num_classes=classes, trained="all").forward_flops
+    return size(experiment.settings.archs[0], num_classes=classes, trained="all").forward_flops
 
 
 def describe(seconds: dict[str, list[float]]) -> str:
