@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import hypothesis
+import matplotlib
 import pytest
 import torch
-from surveys import write_survey
+from helpers import synthetic
+from helpers.surveys import write_survey
 
-hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+matplotlib.use("Agg")
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("repeatable")
 
 
@@ -33,7 +36,7 @@ def weights_path(tmp_path_factory) -> Path:
     """Random weights of vit_demo, as a pre-training would leave them."""
     from safetensors.torch import save_file
 
-    from trainable.backbones import ARCHITECTURES
+    from trainable.models.architectures import ARCHITECTURES
 
     with torch.random.fork_rng():
         torch.manual_seed(7)
@@ -45,16 +48,28 @@ def weights_path(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def make_run(survey_path, weights_path):
-    """Build a `Run` of vit_demo on the tiny survey; keyword arguments override its config."""
+    """Build a `TrainingRun` of vit_demo on the tiny survey; keyword arguments override its config."""
     from dataclasses import replace
 
-    from trainable.engine import Run
+    from trainable.config import Settings
+    from trainable.make_run import make_run as made
+    from trainable.prepare import prepare
     from trainable.protocol import DEMO
-    from trainable.settings import Settings, prepare
 
-    def make(init="scratch", *, fraction=1.0, seed=0, protocol=DEMO, device="cpu", **overrides):
-        settings = Settings(data=str(survey_path), arch="vit_demo", weights=str(weights_path))
-        config = prepare(settings).run_config(init, fraction, seed)
+    def make(
+        init="scratch",
+        *,
+        fraction=1.0,
+        seed=0,
+        protocol=DEMO,
+        device="cpu",
+        split="fixed",
+        **overrides,
+    ):
+        settings = Settings(
+            data=str(survey_path), arch=("vit_demo",), weights=(str(weights_path),), split=split
+        )
+        config = prepare(settings).training_config(init, fraction, seed)
         recipe = protocol.recipe(init)
         fields = {
             "trained": recipe.trained,
@@ -63,6 +78,64 @@ def make_run(survey_path, weights_path):
             "stopping": protocol.stopping,
             "max_epochs": 4,
         }
-        return Run(replace(config, **fields | overrides), device=device)
+        return made(replace(config, **fields | overrides), device=device)
+
+    return make
+
+
+@pytest.fixture
+def modern_run(survey_path, weights_path):
+    """Build a run of vit_demo on the tiny survey by protocol `modern`, as the command line would."""
+    from dataclasses import replace
+
+    from trainable.config import Settings
+    from trainable.make_run import make_run as made
+    from trainable.prepare import prepare
+
+    def make(init="pretrained", *, seed=0, fraction=1.0, split="fixed", max_epochs=4, **overrides):
+        settings = Settings(
+            data=str(survey_path),
+            arch=("vit_demo",),
+            weights=(str(weights_path),),
+            protocol="modern",
+            split=split,
+            max_epochs=max_epochs,
+        )
+        config = prepare(settings).training_config(init, fraction, seed)
+        return made(replace(config, **overrides))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def full_grid(tmp_path_factory):
+    """Both inits at four fractions with three seeds, all complete."""
+    return synthetic.results(tmp_path_factory.mktemp("full"), synthetic.grid())
+
+
+@pytest.fixture(scope="session")
+def paper_grid(tmp_path_factory):
+    """The paper's nine cells, one seed, as if on Galaxy10 with ViT-B/16."""
+    names = [f"class {number}" for number in range(9)]
+    folder = tmp_path_factory.mktemp("paper")
+    cells = synthetic.paper_grid()
+    return synthetic.results(folder, cells, galaxy10=True, arch="vit_b_16", names=names)
+
+
+@pytest.fixture(scope="session")
+def full_html(full_grid):
+    """The page of a report of other data than the paper's, with three seeds."""
+    from analysis.report.render import render
+    from analysis.report.sections import report
+
+    return render(report(full_grid))
+
+
+@pytest.fixture
+def make_results(tmp_path):
+    """A function that builds results with stored predictions in a fresh folder."""
+
+    def make(cells, *args, **kwargs):
+        return synthetic.results(tmp_path, cells, *args, **kwargs)
 
     return make
