@@ -44,7 +44,7 @@ start_ray "${nodes[0]}" --head --node-ip-address="$head_ip" --port="$port" \
     --include-dashboard=false
 head=$!
 until python -c 'import ray, sys; ray.init(sys.argv[1])' "$address" &>/dev/null; do
-    kill -0 "$head" # fails, and ends this script, where the head did not start
+    kill -0 "$head" # fails, and ends this script, if the head did not start
     sleep 2
 done
 for node in "${nodes[@]:1}"; do

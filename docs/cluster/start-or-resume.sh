@@ -1,6 +1,6 @@
 #!/bin/bash
-# Start a sweep, or go on with it where an earlier attempt left it: a command that a scheduler may
-# run again and again. For storage that is a folder.
+# Start a sweep, or resume it if an earlier attempt left one: a command that a scheduler may run
+# again and again. For storage that is a folder.
 #
 #   start-or-resume.sh STORAGE NAME [flags of a new sweep]
 set -euo pipefail
