@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -287,7 +287,8 @@ def _trials(
         title=f"sweep {manifest.name}: {_archs(manifest)}, {_protocols(manifest)}, "
         f"{data.name} ({sum(data.class_counts):,} images in {classes} classes), "
         f"split {data.split}",
-        caption="params: those that train; epochs, work and disk at most: if no trial stops early",
+        caption="params: those that train; work and disk of all seeds of a row, at most: if no trial "
+        "stops early",
         title_justify="left",
         padding=0,  # 80 columns are enough for the names and numbers of the paper's trials
         pad_edge=False,
@@ -309,8 +310,8 @@ def _trials(
         table.add_row(
             name,
             cell.config.trained,
-            f"{cell.n_train:,}",
-            *_validation_and_test(cell, data.scored_on == "test"),
+            _range(of_row.n_train for of_row in cells),
+            *_validation_and_test(cells, data.scored_on == "test"),
             _short(cell.trained_parameters),
             str(cell.config.max_epochs),
             *amounts(sum(map(work, cells)), sum(disk(cell, classes) for cell in cells)),
@@ -385,21 +386,32 @@ def _channels(values: tuple[float, ...] | None) -> str:
 
 
 def _by_row(cells: Sequence[Cell], placed: Collection[str]) -> dict[str, list[Cell]]:
-    """Name of a row → its trials: one, or the probes that differ in their seed alone."""
-    rows: dict[str, list[Cell]] = {}
+    """Name of a row → its trials, which differ in their seed alone."""
+    rows: dict[tuple[str, bool], list[Cell]] = {}
     for cell in cells:
-        stem = cell.id.removesuffix(f"-s{cell.seed}") if cell.config.trained == "probe" else cell.id
-        rows.setdefault(stem + (" (there)" if cell.id in placed else ""), []).append(cell)
-    return {
-        f"{name}, {len(of_row)} draws" if len(of_row) > 1 else name: of_row
-        for name, of_row in rows.items()
-    }
+        stem = cell.id.removesuffix(f"-s{cell.seed}")
+        rows.setdefault((stem, cell.id in placed), []).append(cell)
+    named: dict[str, list[Cell]] = {}
+    for (stem, is_placed), of_row in rows.items():
+        what = "draws" if of_row[0].config.trained == "probe" else "seeds"
+        name = f"{stem}, {len(of_row)} {what}" if len(of_row) > 1 else of_row[0].id
+        named[name + (" (there)" if is_placed else "")] = of_row
+    return named
 
 
-def _validation_and_test(cell: Cell, tested: bool) -> list[str]:
+def _range(counts: Iterable[int]) -> str:
+    """1,391, or 191–193 if the seeds differ."""
+    known = sorted(set(counts))
+    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,}–{known[-1]:,}"
+
+
+def _validation_and_test(cells: Sequence[Cell], tested: bool) -> list[str]:
     """Numbers of images; "5-fold" if the labelled images validate in turn."""
-    validation = f"{cell.folds}-fold" if cell.folds else f"{cell.n_val:,}"
-    return [validation, f"{cell.n_test:,}"] if tested else [validation]
+    if any(cell.folds for cell in cells):
+        validation = f"{_range(cell.folds for cell in cells)}-fold"
+    else:
+        validation = _range(cell.n_val for cell in cells)
+    return [validation, _range(cell.n_test for cell in cells)] if tested else [validation]
 
 
 def _rounded(value: float) -> str:

@@ -63,7 +63,8 @@ def read_pilot(folder: str) -> Pilot:
 def budgets_of(manifest: Manifest, pilot: Pilot | None = None) -> list[Budget]:
     """Each number of labels that a sweep has both inits at, from few to many.
 
-    Of a sweep with several protocols or architectures, the first one's.
+    Of a sweep with several protocols or architectures, the first one's; of an architecture that does
+    not train from scratch there are none.
     """
     cells: dict[tuple[str, float], list[Cell]] = {}
     for cell in manifest.main.cells:
@@ -100,26 +101,30 @@ def _budget(
 def power_table(manifest: Manifest, detect: float, pilot: Pilot | None) -> RenderableType | None:
     """The smallest difference found at each budget; None if no budget has both inits.
 
+    It is that of the first architecture which has both.
+
     Parameters
     ----------
     detect
         Points.
     """
-    budgets = budgets_of(manifest, pilot)
+    by_arch = {arch: budgets_of(manifest.of_arch(arch), pilot) for arch in manifest.archs}
+    arch, budgets = next(((a, b) for a, b in by_arch.items() if b), (None, []))
     if not budgets:
         return None
     found = detectable(budgets)
+    of = f"{arch}: " if arch is not None and len(manifest.archs) > 1 else ""
     return Group(
-        _table(budgets, found),
+        _table(budgets, found, of),
         Text(f"{_advice(budgets, found, detect)}\n{_assumed(pilot)}"),
     )
 
 
-def _table(budgets: Sequence[Budget], found: Sequence[float | None]) -> Table:
+def _table(budgets: Sequence[Budget], found: Sequence[float | None], of: str) -> Table:
     together = f" for all {len(budgets)} together" if len(budgets) > 1 else ""
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"smallest difference found in {POWER:.0%} of such sweeps, "
+        title=f"{of}smallest difference found in {POWER:.0%} of such sweeps, "
         f"at {1 - LEVEL:.0%}{together}",
         title_justify="left",
         padding=0,

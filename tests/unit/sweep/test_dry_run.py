@@ -217,7 +217,7 @@ def test_the_plan_has_what_architectures_do_not_share(capsys, survey_path, tmp_p
     assert rows[other][1:6] == ["224", "px", "0.485", "0.456", "0.406"]
     assert rows[other][-3:] == ["512", "0.4", "IMAGENET1K_V1"]
     assert rows["image_statistics"][-3:] == ["213", "0.1", "none"]
-    assert text.count("scratch-100-s0 ") == 1
+    assert text.count("scratch-100, 2 seeds") == 1
     assert f"features of {other}, per node" in text
 
 
@@ -233,9 +233,26 @@ def test_the_draws_of_a_probe_are_one_row(manifest):
     drawn = next(row for row in rows.values() if "draws" in row)
     assert drawn.split()[:4] == ["demo+probe-pretrained-100,", "2", "draws", "probe"]
     assert "5-fold" in drawn
-    assert "demo+probe-pretrained-100 (there)" in shown(plan(some))
+    assert "demo+probe-pretrained-100-s10 (there)" in shown(plan(some))
     assert shown(plan(some)).count("demo+probe") == 2
     assert column(shown(plan(some)), "4 trials")
+
+
+def test_seeds_of_a_cell_are_one_row_with_the_range_of_their_images(manifest):
+    scratch, head = manifest.cells
+    seeds = [
+        replace(
+            scratch, id=f"scratch-100-s{seed}", n_train=n, config=replace(scratch.config, seed=seed)
+        )
+        for seed, n in ((0, 192), (1, 191), (2, 193))
+    ]
+    text = shown(plan(replace(manifest, cells=(*seeds, head)), 1.0))
+    (row,) = (line for line in text.splitlines() if "scratch" in line)
+    assert row.split()[:5] == ["scratch-100,", "3", "seeds", "all", "191–193"]
+    one = [replace(manifest, cells=(seed,)) for seed in seeds]
+    alone = sum(float(column(shown(plan(of, 1.0)), "1 trials")) for of in one)
+    whole = float(column(shown(plan(replace(manifest, cells=tuple(seeds)), 1.0)), "3 trials"))
+    assert whole == pytest.approx(alone, abs=0.02)
 
 
 def test_trials_that_are_there_cost_nothing_more(manifest):

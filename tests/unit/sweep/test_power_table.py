@@ -58,6 +58,20 @@ def test_the_table_fits_80_columns_and_has_the_numbers():
     assert "typical values" in text
 
 
+def test_the_power_is_that_of_the_first_architecture_with_both_inits():
+    of = manifest()
+    first = replace(of.backbones[0], arch="without_scratch")
+    cells = tuple(
+        replace(cell, id=f"other-{cell.id}", config=replace(cell.config, arch="without_scratch"))
+        for cell in of.cells
+        if cell.init == "pretrained"
+    )
+    several = replace(of, backbones=(first, *of.backbones), cells=(*cells, *of.cells))
+    assert budgets_of(several) == []
+    assert f"{of.archs[0]}: smallest difference found" in words(power_table(several, 2.0, None))
+    assert ": smallest" not in words(power_table(of, 2.0, None))
+
+
 def test_what_is_found_needs_no_advice():
     text = shown(power_table(manifest(), 60.0, None))
     assert "Differences of 60 points are found." in text
