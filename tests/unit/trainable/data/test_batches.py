@@ -95,10 +95,12 @@ def test_outputs_come_in_order_however_far_behind(monkeypatch, behind):
     inputs, model = Rows(array, "cpu"), torch.nn.Linear(4, 3)
     found = list(batches.outputs(model, inputs, at_most=5))
     assert [len(output) for output in found] == [5, 5, 5, 5, 3]
-    with torch.inference_mode():
-        assert torch.equal(torch.cat(found), model(torch.from_numpy(array)))
-    rows = torch.tensor([7, 2, 9])
-    assert torch.equal(batches.predict(model, inputs, rows=rows), torch.cat(found)[rows])
+    with torch.inference_mode():  # batches of the same size: others may be rounded otherwise
+        alone = [model(part) for part in torch.from_numpy(array).split(5)]
+        assert all(map(torch.equal, found, alone))
+        rows = torch.tensor([7, 2, 9])
+        of_rows = model(torch.from_numpy(array)[rows])
+    assert torch.equal(batches.predict(model, inputs, rows=rows), of_rows)
 
 
 def test_gradients_are_not_switched_off_for_who_takes_the_outputs():

@@ -120,7 +120,9 @@ def test_palette():
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
 def test_other_colour_spaces(mode):
     image = Image.fromarray(np.full((8, 8, 3), (200, 100, 50), np.uint8)).convert(mode)
-    np.testing.assert_allclose(pixels(image, "tiff")[0, 0], (200, 100, 50), atol=3)
+    # compressed: Pillow before version 13 cannot read uncompressed YCbCr
+    shown = pixels(image, "tiff", compression="tiff_lzw")
+    np.testing.assert_allclose(shown[0, 0], (200, 100, 50), atol=3)
     hsv = Image.fromarray(np.full((8, 8, 3), (200, 100, 50), np.uint8)).convert("HSV")
     np.testing.assert_allclose(np.asarray(as_rgb(hsv))[0, 0], (200, 100, 50), atol=3)
 
