@@ -30,6 +30,10 @@ class Report:
     """accuracy, balanced_accuracy, macro_f1, or a scikit-learn scorer. None: the first sweep's."""
     out: Path | None = None
     """Where to write. None: report/ in the first sweep's folder."""
+    of: str | None = None
+    """Of several architectures, the pre-trained one to report on. None: the best by validation."""
+    baseline: str | None = None
+    """The architecture trained from scratch that it is compared with. None: the best by validation."""
     open: bool = False
     """Show the report in the browser, if there is a terminal and a browser."""
     authors_curves: bool = True
@@ -73,7 +77,12 @@ def write_report(chosen: Report) -> None:
     metric = chosen.metric or results.manifest.settings.get("metric", ACCURACY.name)
     results = results.with_metric(metric)
     page = report(
-        results, authors_curves=chosen.authors_curves, target=chosen.target, more=chosen.more
+        results,
+        authors_curves=chosen.authors_curves,
+        target=chosen.target,
+        more=chosen.more,
+        of=chosen.of,
+        baseline=chosen.baseline,
     )
     out = chosen.out or chosen.sweeps[0] / "report"
     first, *others = write(page, out / "report.html")

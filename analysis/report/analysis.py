@@ -11,6 +11,7 @@ import pandas as pd
 from analysis import formatting, paper
 from analysis.metrics import ACCURACY
 from analysis.plots.style import INIT_NAMES, FigureNames, figure_names
+from analysis.results.pair import Pair, pair
 from analysis.results.schema import Results
 from analysis.stats import comparisons, estimates, label_efficiency
 from analysis.stats.comparisons import Crossing
@@ -32,11 +33,32 @@ class Analysis:
     """An accuracy, 0–1, whose number of labels is asked for."""
     more: int | None = None
     """Labels beyond the largest budget whose gain is asked for. None: as many again."""
+    of: str | None = None
+    """The pre-trained architecture that most sections are about. None: chosen by validation."""
+    baseline: str | None = None
+    """The architecture that is trained from scratch there. None: chosen by validation."""
 
     @cached_property
+    def pair(self) -> Pair:
+        """The pre-trained architecture and the training from scratch that most sections are about."""
+        return pair(self.everything, self.of, self.baseline)
+
+    @property
     def results(self) -> Results:
-        """The trials of the first protocol and architecture, which most sections are about."""
-        return self.everything.main
+        """The trials of the pair, by the first protocol."""
+        return self.pair.results
+
+    @property
+    def pretrained_name(self) -> str:
+        """The pre-trained model in words, by its architecture if there are several."""
+        several = len(self.pair.among_pretrained) > 1 or self.pair.pretrained != self.pair.scratch
+        return f"the pre-trained {self.pair.pretrained}" if several else "the pre-trained model"
+
+    @property
+    def scratch_name(self) -> str:
+        """Training from scratch in words, by its architecture if that is another or one of several."""
+        several = len(self.pair.among_scratch) > 1 or self.pair.pretrained != self.pair.scratch
+        return f"training {self.pair.scratch} from scratch" if several else "training from scratch"
 
     @cached_property
     def by_accuracy(self) -> Analysis:

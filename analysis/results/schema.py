@@ -228,15 +228,15 @@ class Results:
         """What was run of one architecture: its trials and epochs, and manifests of its cells alone."""
         trials = rows_where(self.trials, self.trials["arch"] == arch).reset_index(drop=True)
         manifests = (manifest.of_arch(arch) for manifest in self.manifests)
-        return self._part(trials, manifests)
+        return self.part(trials, manifests)
 
     def only(self, protocol: str) -> Results:
         """What one protocol prescribes: its trials and epochs, and manifests of its cells alone."""
         trials = rows_where(self.trials, [protocol in names for names in self.trials["protocols"]])
         manifests = (manifest.only(protocol) for manifest in self.manifests)
-        return self._part(trials.assign(protocol=protocol).reset_index(drop=True), manifests)
+        return self.part(trials.assign(protocol=protocol).reset_index(drop=True), manifests)
 
-    def _part(self, trials: pd.DataFrame, manifests: Iterable[Manifest]) -> Results:
+    def part(self, trials: pd.DataFrame, manifests: Iterable[Manifest]) -> Results:
         """These trials, their epochs, and those of the manifests that have cells."""
         of_trials = self.epochs["trial"].isin(set(trials["trial"]))
         return replace(

@@ -58,6 +58,8 @@ def report(
     authors_curves: bool = True,
     target: float | None = None,
     more: int | None = None,
+    of: str | None = None,
+    baseline: str | None = None,
     sections: Sequence[Callable[[Analysis], Section | None]] = SECTIONS,
 ) -> Page:
     """The report of a sweep.
@@ -70,8 +72,23 @@ def report(
         An accuracy, 0–1, whose number of labels is asked for.
     more
         Labels beyond the largest budget whose gain is asked for. None: as many again.
+    of, baseline
+        Of several architectures, the pre-trained one that most sections are about, and the one that is
+        trained from scratch. None: those with the highest validation accuracy.
+
+    Raises
+    ------
+    SweepError
+        No trial of an architecture that is named.
     """
-    analysis = Analysis(everything=results, with_authors=authors_curves, target=target, more=more)
+    analysis = Analysis(
+        everything=results,
+        with_authors=authors_curves,
+        target=target,
+        more=more,
+        of=of,
+        baseline=baseline,
+    )
     name = " + ".join(manifest.name for manifest in results.manifests)
     return Page(
         name=f"{name}: sweep report",

@@ -67,8 +67,8 @@ def section(analysis: Analysis) -> Section | None:
     blocks: list[Block] = []
     if len(everything.archs) > 1:
         blocks.append(
-            "All else on this page but the list of trials is about the first architecture, "
-            f"{everything.manifest.arch}."
+            f"All else on this page but the list of trials is about {analysis.pretrained_name} and "
+            f"{analysis.scratch_name}."
         )
     found = None
     if target is not None:

@@ -33,7 +33,7 @@ SEVERAL = "Several seeds: their standard deviation, and each seed as a dot."
 
 def section(analysis: Analysis) -> Section | None:
     """The protocols side by side; None if all trials are of one protocol."""
-    results = analysis.everything.of_arch(analysis.everything.manifest.arch)
+    results = analysis.everything.of_arch(analysis.pair.pretrained)
     frame = protocols.compared(results)
     if frame is None:
         return None

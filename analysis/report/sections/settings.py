@@ -131,7 +131,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("split", data.split),
         ("image size", data.image_size),
         *((("left out, and the like", " ".join(data.notes)),) if data.notes else ()),
-        ("model", f"{manifest.arch}, weights {manifest.weights or 'none'}"),
+        ("model", _models(results)),
         ("SHA-256 of the weights", manifest.weights_sha256.get(manifest.arch, "not recorded")),
         *_parameters(results),
         ("protocol", manifest.protocol),
@@ -183,8 +183,17 @@ def subtitle(results: Results) -> str:
     return (
         f"{len(complete)} of {len(results.trials)} trials complete{n}; {manifest.data.name}, "
         f"{sum(manifest.data.class_counts):,} images in {len(manifest.data.class_names)} classes; "
-        f"{manifest.arch}, weights {manifest.weights or 'none'}, protocol {manifest.protocol}{chosen}"
+        f"{_models(results)}, protocol {manifest.protocol}{chosen}"
     )
+
+
+def _models(results: Results) -> str:
+    """The architecture and its weights; those of either init if they differ."""
+    manifest = results.manifest
+    cells = [cell for each in results.manifests for cell in each.cells]
+    scratch = {cell.config.arch for cell in cells if cell.init == "scratch"} - {manifest.arch}
+    others = f"; from scratch {formatting.listed(sorted(scratch))}" if scratch else ""
+    return f"{manifest.arch}, weights {manifest.weights or 'none'}{others}"
 
 
 def _not_of_the_paper(configs: Sequence[TrainingConfig]) -> list[str]:

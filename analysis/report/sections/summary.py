@@ -13,6 +13,7 @@ from analysis.metrics import ACCURACY, Metric
 from analysis.report.analysis import Analysis
 from analysis.report.section import Section
 from analysis.report.sections import more_labels
+from analysis.results.pair import Candidate
 from analysis.results.schema import records
 from analysis.stats.estimates import POWER, Estimate
 from analysis.stats.label_efficiency import BELOW, NEVER
@@ -50,14 +51,15 @@ def headline(analysis: Analysis) -> str:
         return f"No answer yet: {why or 'no cell of one init has its match in the other'}."
     if equal.empty:
         return f"Only in part, as no number of labels was run with both inits: {needed}."
-    parts = [_at_most_labels(records(equal)[-1])]
+    parts = [_at_most_labels(analysis, records(equal)[-1])]
     parts += [f", and {needed}"] if needed else []
-    parts += _otherwise_with_fewer(equal, analysis.results.metric)
+    parts += _otherwise_with_fewer(analysis)
     return f"{''.join(parts)}."
 
 
-def _at_most_labels(row: Row) -> str:
+def _at_most_labels(analysis: Analysis, row: Row) -> str:
     """Whether pre-training helps at the largest number of labels that both inits have."""
+    pretrained, scratch = analysis.pretrained_name, analysis.scratch_name
     labels, difference = f"with {row['n_labels']:,} labels", _estimate(row)
     metric = difference.metric
     if difference.sign is None and difference.models is None:
@@ -73,15 +75,15 @@ def _at_most_labels(row: Row) -> str:
         )
     if difference.sign == 0:
         return (
-            f"Inconclusive: {labels} there is no significant difference between the pre-trained "
-            f"model and training from scratch ({difference.in_points()}, pre-trained minus scratch)"
+            f"Inconclusive: {labels} there is no significant difference between {pretrained} "
+            f"and {scratch} ({difference.in_points()}, pre-trained minus scratch)"
         )
     ends = sorted(abs(end) for end in (difference.low, difference.high) if end is not None)
     interval = " to ".join(map(metric.size, ends))
     answer = "Yes" if difference.value > 0 else "No"
     return (
-        f"{answer}: {labels} the pre-trained model is {metric.size(difference.value)}{metric.unit} "
-        f"{metric.compared(difference.sign)} than training from scratch (95% CI: {interval})"
+        f"{answer}: {labels} {pretrained} is {metric.size(difference.value)}{metric.unit} "
+        f"{metric.compared(difference.sign)} than {scratch} (95% CI: {interval})"
     )
 
 
@@ -99,14 +101,14 @@ def _labels_that_suffice(analysis: Analysis) -> str | None:
     if crossing.value == NEVER:
         return (
             f"at no number of labels tested does it reach the {analysis.results.metric.label} of "
-            f"training from scratch on {_all_labels(analysis)}"
+            f"{analysis.scratch_name} on {_all_labels(analysis)}"
         )
     interval = "" if crossing.low is None else f" ({crossing.interval})"
     if crossing.value == BELOW:
         text = f"{crossing.smallest}{interval}, the fewest tested, suffice"
     else:
         text = f"{crossing.amount}{interval} suffice"
-    return f"{text} to match training from scratch on {_all_labels(analysis)}"
+    return f"{text} to match {analysis.scratch_name} on {_all_labels(analysis)}"
 
 
 def _all_labels(analysis: Analysis) -> str:
@@ -117,11 +119,12 @@ def _all_labels(analysis: Analysis) -> str:
     return f"{'all ' if whole.fraction == 1 else ''}{whole.n_labels:,}"
 
 
-def _otherwise_with_fewer(equal: pd.DataFrame, metric: Metric) -> list[str]:
+def _otherwise_with_fewer(analysis: Analysis) -> list[str]:
     """What is true with fewer labels, if that is another answer than with the most."""
-    *fewer, most = records(equal)
+    metric = analysis.results.metric
+    *fewer, most = records(analysis.at_equal_labels)
     parts: list[str] = []
-    for sign, better in ((1, "the pre-trained model"), (-1, "training from scratch")):
+    for sign, better in ((1, analysis.pretrained_name), (-1, analysis.scratch_name)):
         labels = [f"{row['n_labels']:,}" for row in fewer if row["sign"] == sign != most["sign"]]
         if labels:
             parts.append(
@@ -143,7 +146,42 @@ def _sentences(analysis: Analysis) -> list[str]:
         sentences.append(_at_equal_labels(equal, analysis.results.metric))
     more = more_labels.sentence(analysis)
     sentences += [more] if more else []
-    return [*sentences, *_looked_at(analysis), *_most_common_class(analysis)]
+    return [
+        *_chosen_of_several(analysis),
+        *sentences,
+        *_looked_at(analysis),
+        *_most_common_class(analysis),
+    ]
+
+
+def _chosen_of_several(analysis: Analysis) -> list[str]:
+    """Which architectures the answer is about, and how they were chosen; empty if there is one."""
+    pair = analysis.pair
+    several = {"pre-trained": pair.among_pretrained, "trained from scratch": pair.among_scratch}
+    names = {candidate.arch for candidates in several.values() for candidate in candidates}
+    if len(names) < 2:
+        return []
+    lists = [
+        f"{what} {formatting.listed(_validated(candidates))}"
+        for what, candidates in several.items()
+        if candidates
+    ]
+    how = (
+        "as asked for"
+        if pair.named
+        else "the ones with the highest accuracy on their validation images; the test images chose nothing"
+        if analysis.results.scored_on == "test"
+        else "the first ones of the sweep"
+    )
+    return [
+        f"This page is about {analysis.pretrained_name} and {analysis.scratch_name}: {how}. Validation "
+        f"accuracy with the most labels: {'; '.join(lists)}. Other choices: --of ARCH and "
+        "--baseline ARCH; “Which backbone needs the fewest labels?” compares all of them at once."
+    ]
+
+
+def _validated(candidates: Sequence[Candidate]) -> list[str]:
+    return [f"{c.arch} {formatting.percent(c.validation_accuracy)}" for c in candidates]
 
 
 def _at_most_labels_in_full(analysis: Analysis, row: Row) -> str:
