@@ -113,7 +113,7 @@ def side_by_side(sweeps: Sequence[Results]) -> list[TrainingMethod]:
     """
     first, *others = (results.manifest for results in sweeps)
     for other in others:
-        for difference in differences(first, other, {"data", "model"}):
+        for difference in differences(first, other, {"data", "architecture", "model"}):
             raise SweepError(
                 f"the sweeps {first.name!r} and {other.name!r} cannot be compared: {difference}; "
                 "expected sweeps of one survey and architecture"

@@ -24,7 +24,7 @@ FORMAT = 4
 ONE_BACKBONE = 3
 """The format before several architectures; it is read, too."""
 
-Aspect = Literal["data", "model", "weights", "recipe", "split", "settings"]
+Aspect = Literal["data", "architecture", "model", "weights", "recipe", "split", "settings"]
 ASPECTS: frozenset[Aspect] = frozenset(get_args(Aspect))
 
 
@@ -338,12 +338,13 @@ def differences(
     Parameters
     ----------
     aspects
-        ``data``: file, classes, kind of split. ``model``: architecture. ``weights``: the
-        pre-trained ones. ``recipe``: how the trials of one protocol and init are trained.
+        ``data``: file, classes, kind of split. ``architecture``: the main one. ``model``: the
+        number of parameters of each architecture. ``weights``: the pre-trained ones of each.
+        ``recipe``: how the trials of one protocol and init are trained.
         ``split``: the images of cells that both have. ``settings``: the protocol, and flags that
         every cell of one sweep shares.
     """
-    here, there = dict(_identity(first)), dict(_identity(second))
+    here, there = (dict(_identity(manifest, first.arch)) for manifest in (first, second))
     return [
         Difference(aspect=aspect, what=what, first=value, second=there[aspect, what])
         for (aspect, what), value in here.items()
@@ -380,12 +381,13 @@ RECIPE = (
 SHARED_SETTINGS = ("split_seed", "test_fraction", "fixed_draw", "group_sky", "max_epochs")
 
 
-def _identity(manifest: Manifest) -> Iterator[tuple[tuple[Aspect, str], Any]]:
+def _identity(manifest: Manifest, main: str) -> Iterator[tuple[tuple[Aspect, str], Any]]:
+    """What must agree; settings of the architecture `main` are named without it."""
     for name, what in SHARED_DATA.items():
         yield ("data", what), getattr(manifest.data, name)
-    yield ("model", "the architecture"), manifest.arch
+    yield ("architecture", "the architecture"), manifest.arch
     for arch, sha256 in manifest.weights_sha256.items():
-        yield ("weights", f"the SHA-256 of the weights{_of(arch, manifest)}"), sha256
+        yield ("weights", f"the SHA-256 of the weights{_of(arch, main)}"), sha256
     yield ("settings", "the protocol"), manifest.protocol
     for name in SHARED_SETTINGS:
         yield ("settings", name), manifest.settings.get(name)
@@ -394,14 +396,14 @@ def _identity(manifest: Manifest) -> Iterator[tuple[tuple[Aspect, str], Any]]:
         yield ("split", f"the split of {cell.id}"), cell.split_hash
         for protocol in cell.protocols:
             for name in RECIPE:
-                whose = _of(cell.config.arch, manifest)
+                whose = _of(cell.config.arch, main)
                 what = f"{name} of {cell.init} by protocol {protocol}{whose}"
                 yield ("recipe", what), getattr(cell.config, name)
 
 
-def _of(arch: str, manifest: Manifest) -> str:
+def _of(arch: str, main: str) -> str:
     """Whose something is, if it is not the main architecture's."""
-    return "" if arch == manifest.arch else f" of {arch}"
+    return "" if arch == main else f" of {arch}"
 
 
 def _without_names(config: TrainingConfig) -> TrainingConfig:

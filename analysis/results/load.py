@@ -32,6 +32,7 @@ from analysis.results.schema import (
 )
 from trainable.errors import SweepError
 from trainable.manifest import Aspect, Cell, Manifest, differences, name_in_ids
+from trainable.protocol import UNTRAINED, protocol_named
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -109,6 +110,7 @@ def read(*folders: Path | str) -> Results:
             raise SweepError(f"{path} is given {count} times; give each sweep once")
     manifests = [Manifest.read(path) for path in paths]
     _refuse_incomparable(manifests)
+    manifests = _with_shared_scratch(manifests)
     notes: list[str] = []
     trials_by_cell = [
         _in_folder(path, manifest, notes) for path, manifest in zip(paths, manifests, strict=True)
@@ -151,7 +153,7 @@ def _results(
         for cell in manifest.cells:
             known = trials.get(cell.id)
             trial = known.trial if known else NEVER_STARTED
-            row = _row(cell, manifest, trial, manifests[0].protocol)
+            row = _row(cell, manifest, trial, manifests[0])
             rows.append((row, known.epochs if known else None))
     trials, epochs = _without_repeats(rows, notes)
     results = Results(
@@ -171,6 +173,63 @@ def _refuse_incomparable(manifests: Sequence[Manifest]) -> None:
                 f"the sweeps {first.name!r} and {other.name!r} cannot be read as one grid: "
                 f"{difference}; write a report for each"
             )
+        if _test_sets_differ(first, other):
+            raise SweepError(
+                f"the sweeps {first.name!r} and {other.name!r} cannot be read as one grid: their test "
+                "sets are not the same images (--test-fraction, --split-seed); write a report for each"
+            )
+
+
+def _with_shared_scratch(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Training from scratch in one sweep is also that of protocols of others that prescribe the same.
+
+    So is it within one sweep: ``--trained`` has no part in it.
+    """
+    if len(manifests) == 1:
+        return list(manifests)
+    of_arch: dict[str, dict[str, None]] = {}
+    for cell in (cell for manifest in manifests for cell in manifest.cells):
+        if cell.protocols[0] != UNTRAINED.name:
+            of_arch.setdefault(cell.config.arch, {}).update(dict.fromkeys(cell.protocols))
+
+    def shared(cell: Cell) -> Cell:
+        own = cell.protocols[0]
+        if cell.init != "scratch" or own == UNTRAINED.name:
+            return cell
+        others = (p for p in of_arch[cell.config.arch] if _same_scratch(own, p))
+        return replace(cell, protocols=tuple(dict.fromkeys((*cell.protocols, *others))))
+
+    return [replace(manifest, cells=tuple(map(shared, manifest.cells))) for manifest in manifests]
+
+
+def _same_scratch(first: str, second: str) -> bool:
+    """Two protocols of one name but for what is trained of pre-trained models agree on scratch."""
+    if first == second:
+        return True
+    if first.partition("+")[0] != second.partition("+")[0]:
+        return False
+    here, there = (
+        replace(protocol, name="", pretrained=protocol.scratch)
+        for protocol in map(protocol_named, (first, second))
+    )
+    return here == there
+
+
+def _test_sets_differ(first: Manifest, other: Manifest) -> bool:
+    """A seed, or any two if the split does not vary with it, has other test images in one than in the other."""
+    if not first.data.scored_on == other.data.scored_on == "test":
+        return False  # accuracies of other images of one split are compared without pairing them
+
+    def hashes(manifest: Manifest) -> set[tuple[int | None, str]]:
+        varies = manifest.data.resample
+        return {(cell.seed if varies else None, cell.scored_hash) for cell in manifest.cells}
+
+    here, there = hashes(first), hashes(other)
+    shared = {seed for seed, _ in here} & {seed for seed, _ in there}
+    return any(
+        {scored for s, scored in here if s == seed} != {scored for s, scored in there if s == seed}
+        for seed in shared
+    )
 
 
 def _without_repeats(
@@ -319,12 +378,13 @@ def _last_line(error: str) -> str:
     return lines[-1] if lines else "no reason is on record"
 
 
-def _row(cell: Cell, manifest: Manifest, trial: Trial, main: str) -> dict[str, Any]:
+def _row(cell: Cell, manifest: Manifest, trial: Trial, main: Manifest) -> dict[str, Any]:
     arch, own = cell.config.arch, cell.protocols[0]
-    of_arch = "" if arch == manifest.arch else f"{name_in_ids(arch)}-"
-    bare = cell.id.removeprefix(of_arch).removeprefix(f"{own}-")
+    name = f"{name_in_ids(arch)}-"
+    of_arch = "" if arch == main.arch else name
+    bare = cell.id.removeprefix(name).removeprefix(f"{own}-")
     return {
-        "trial": of_arch + (bare if own == main else f"{own}-{bare}"),
+        "trial": of_arch + (bare if own == main.protocol else f"{own}-{bare}"),
         "cell": cell.id,
         "arch": arch,
         "init": cell.init,

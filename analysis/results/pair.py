@@ -17,7 +17,6 @@ import pandas as pd
 from analysis.results.schema import Results, rows_where
 from trainable.errors import SweepError
 from trainable.manifest import Manifest
-from trainable.protocol import TRAINED, last_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,28 +136,10 @@ def _protocol(results: Results) -> str:
 
 
 def _of_init(results: Results, init: str) -> pd.DataFrame:
-    """The trials of one init that the protocol of a report prescribes, each cell once.
-
-    What trains of the pre-trained model changes nothing of training from scratch, so scratch trials by
-    ``paper`` belong to ``paper+probe`` as well, unless it has the cell itself.
-    """
+    """The trials of one init that the protocol of a report prescribes."""
     trials, protocol = results.trials, _protocol(results)
-    same = {protocol}
-    if init == "scratch":
-        every = {name for names in trials["protocols"] for name in names}
-        same |= {name for name in every if _base(name) == _base(protocol)}
-    prescribed = [not same.isdisjoint(names) for names in trials["protocols"]]
-    found = rows_where(trials, (trials["init"] == init) & np.array(prescribed, dtype=bool))
-    others = np.array([protocol not in names for names in found["protocols"]], dtype=bool)
-    order = np.argsort(others, kind="stable")
-    return found.iloc[order].drop_duplicates(["arch", "fraction", "seed"]).sort_index()
-
-
-def _base(protocol: str) -> str:
-    """The name of a protocol without what trains of the pre-trained model."""
-    base, _, trained = protocol.rpartition("+")
-    is_variant = bool(base) and (trained in TRAINED or last_blocks(trained) is not None)
-    return base if is_variant else protocol
+    prescribed = np.array([protocol in names for names in trials["protocols"]], dtype=bool)
+    return rows_where(trials, (trials["init"] == init) & prescribed)
 
 
 def _part(results: Results, pretrained: str, scratch: str) -> Results:

@@ -5,6 +5,8 @@ By accuracy, whatever the report's metric.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -95,7 +97,7 @@ def section(analysis: Analysis) -> Section | None:
         ReportTable(
             path="tables/architectures",
             title=SETTINGS_TITLE,
-            frame=settings_table(everything.manifest),
+            frame=settings_table(everything.manifests),
             numbers=False,
         )
     )
@@ -210,20 +212,33 @@ def numbers(found: Comparison) -> pd.DataFrame:
     )
 
 
-def settings_table(manifest: Manifest) -> pd.DataFrame:
-    """One row for each architecture: what its trials do not share with the others'."""
-    return pd.DataFrame([_settings(backbone, manifest) for backbone in manifest.backbones])
+def settings_table(manifests: Sequence[Manifest]) -> pd.DataFrame:
+    """One row for each architecture of each sweep: what its trials do not share with the others'."""
+    several = len(manifests) > 1
+    return pd.DataFrame(
+        [
+            ({"sweep": manifest.name} if several else {}) | _settings(backbone, manifest)
+            for manifest in manifests
+            for backbone in manifest.backbones
+        ]
+    )
 
 
 def _settings(backbone: Backbone, manifest: Manifest) -> dict[str, str]:
     cells = manifest.of_arch(backbone.arch).cells
     framed = sorted({cell.config.transform for cell in cells})
+    precisions = sorted({str(cell.config.precision) for cell in cells})
+    epochs = sorted({c.config.max_epochs for c in cells if c.config.trained != "probe"})
+    seeds = {cell.seed for cell in cells}
     size = "" if backbone.image_size is None else f"{backbone.image_size} pixels, "
     return {
         "architecture": backbone.arch,
         "input": size + ", ".join(name.replace("_", " and ") for name in framed),
         "mean": _channels(backbone.mean),
         "s.d.": _channels(backbone.std),
+        "precision": ", ".join(precisions) or formatting.NONE,
+        "epochs at most": ", ".join(map(str, epochs)) or formatting.NONE,
+        "seeds": str(len(seeds)),
         "parameters": formatting.NONE
         if backbone.arch == IMAGE_STATISTICS
         else f"{max((cell.parameters for cell in cells), default=0):,}",

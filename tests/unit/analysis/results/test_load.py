@@ -1,6 +1,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from helpers import synthetic
 
 from analysis.results.load import from_result_grid, read
+from analysis.results.pair import pair
 from trainable.errors import SweepError
 from trainable.manifest import Manifest
 
@@ -322,18 +324,82 @@ def test_a_trial_of_several_protocols_counts_for_each_but_once(original, sweep):
     assert results.only("paper").trials["trial"].is_unique
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"arch": "vit_b_16"}, "the architecture is 'vit_tiny' in one and 'vit_b_16' in the other"),
-        ({"weights_sha256": "00"}, "the SHA-256 of the weights is"),
-    ],
-)
-def test_sweeps_that_differ_are_refused(original, sweep, changes, message):
+def test_sweeps_of_other_weights_are_refused(original, sweep):
     (backbone,) = Manifest.read(sweep).backbones
-    edit(sweep, name="other", backbones=(replace(backbone, **changes),))
-    with pytest.raises(SweepError, match=message):
+    edit(sweep, name="other", backbones=(replace(backbone, weights_sha256="00"),))
+    with pytest.raises(SweepError, match="the SHA-256 of the weights is"):
         read(original, sweep)
+
+
+def of_another_arch(sweep, arch="vit_other", **changes):
+    """Make a sweep one of another architecture."""
+    made = Manifest.read(sweep)
+    (backbone,) = made.backbones
+    edit(
+        sweep,
+        name="other",
+        backbones=(replace(backbone, arch=arch, weights_sha256="00"),),
+        cells=tuple(
+            replace(synthetic.configured(cell, arch=arch, **changes), parameters=7)
+            for cell in made.cells
+        ),
+    )
+
+
+def test_sweeps_of_different_first_architectures_are_one_grid(original, sweep):
+    of_another_arch(sweep, learning_rate=0.5)
+    first = read(original)
+    both = read(original, sweep)
+    assert both.archs == (first.manifest.arch, "vit_other")
+    assert both.trials["trial"].is_unique
+    assert len(both.trials) == 2 * len(first.trials)
+    assert both.main.trials.equals(first.main.trials)
+    assert set(both.of_arch("vit_other").trials["sweep"]) == {"other"}
+    for trial in both.trials["trial"]:
+        row = both.trials.set_index("trial").loc[trial]
+        assert both.cell(trial).config.arch == row["arch"]
+
+
+def test_scratch_of_one_sweep_is_the_baseline_of_the_depths_of_another(original, sweep, tmp_path):
+    probes = Path(shutil.copytree(original, tmp_path / "probes"))
+    made = Manifest.read(sweep)
+    for folder, init, protocol in (
+        (sweep, "scratch", "paper"),
+        (probes, "pretrained", "paper+probe"),
+    ):
+        cells = tuple(
+            replace(synthetic.configured(cell, protocol=protocol), protocols=(protocol,))
+            for cell in made.cells
+            if cell.init == init
+        )
+        edit(folder, name=folder.name, protocol=protocol, cells=cells)
+    for folders in ((probes, sweep), (sweep, probes)):
+        both = read(*folders)
+        for shared in (both.only("paper+probe"), pair(both).results):
+            assert set(shared.complete["init"]) == {"scratch", "pretrained"}
+            assert {m.protocol for m in shared.manifests} == {"paper+probe"}
+        assert pair(both).results.manifest.name == "probes"  # whose settings are shown
+        assert both.trials["trial"].is_unique
+    edit(
+        sweep,
+        name="sweep",
+        protocol="authors",
+        cells=tuple(
+            replace(synthetic.configured(cell, protocol="authors"), protocols=("authors",))
+            for cell in Manifest.read(sweep).cells
+        ),
+    )
+    assert set(read(probes, sweep).only("paper+probe").complete["init"]) == {"pretrained"}
+
+
+def test_sweeps_with_other_test_images_are_refused(sweep):
+    made = Manifest.read(sweep)
+    edit(sweep, data=replace(made.data, split="budget"))
+    other = shutil.copytree(sweep, sweep.parent / "other")
+    cells = tuple(replace(cell, scored_hash="others") for cell in made.cells)
+    edit(other, name="other", cells=cells)
+    with pytest.raises(SweepError, match="their test sets are not the same images"):
+        read(sweep, other)
 
 
 @pytest.mark.parametrize(

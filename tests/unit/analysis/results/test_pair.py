@@ -7,7 +7,6 @@ from helpers import synthetic
 
 from analysis.report.analysis import Analysis
 from analysis.report.sections import summary
-from analysis.results.load import read
 from analysis.results.pair import pair
 from trainable.errors import SweepError
 
@@ -90,25 +89,3 @@ def test_the_answer_names_both(make_several):
     assert "--baseline" in first
     named = summary.section(Analysis(everything=results, of="weak")).paragraphs[0]
     assert "as asked for" in named
-
-
-def test_scratch_trials_of_another_sweep_are_the_baseline(tmp_path):
-    """Trained in a sweep of their own, by the protocol without what trains of the pre-trained model."""
-    cells = synthetic.grid(FRACTIONS)
-    pretrained = [c for c in cells if c.init == "pretrained"]
-    scratch = [c for c in cells if c.init == "scratch"]
-    synthetic.sweep(tmp_path / "a", pretrained, name="a", protocol="paper+probe")
-    synthetic.sweep(tmp_path / "b", scratch, name="b", protocol="paper")
-    alone = [replace(c, protocols=("paper+probe",)) for c in scratch[:2]]
-    synthetic.sweep(tmp_path / "c", alone, name="c", protocol="paper+probe")
-    found = pair(read(tmp_path / "a", tmp_path / "b")).results
-    assert len(found.complete) == len(cells)
-    assert set(found.trials["protocol"]) == {"paper+probe"}
-    # a cell that the protocol itself has is there once, and that one
-    every = pair(read(tmp_path / "a", tmp_path / "b", tmp_path / "c")).results
-    assert len(every.complete) == len(cells)
-    assert sorted(every.trials["sweep"]).count("c") == 2
-    # the order in which sweeps are given does not matter
-    turned = pair(read(tmp_path / "b", tmp_path / "a")).results
-    assert set(turned.trials["cell"]) == set(found.trials["cell"])
-    assert turned.manifest.name == "a"

@@ -41,7 +41,7 @@ def test_the_answer_is_told(make_results):
     )
     assert "Shown to need more: vit_tiny (pre-trained, last layer), at least 1." in text
     assert "Controls" not in text  # training from scratch is their accuracy here, far below
-    assert "about the first architecture, vit_tiny" in made.paragraphs[1]
+    assert "about the pre-trained vit_tiny and training from scratch" in made.paragraphs[1]
     needed = made.tables[0].frame
     assert needed["method"][0] == "other (pre-trained, last layer)"
     assert needed["times the fewest"][0] == "1"
