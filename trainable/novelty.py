@@ -27,7 +27,6 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from trainable.classifier import Classifier
-from trainable.config import TrainingConfig
 from trainable.data.cache import cache_root, cached_array
 from trainable.data.class_selection import select
 from trainable.data.dataset import Survey
@@ -210,21 +209,34 @@ def of_classifier(
     apart = partition.folds is None or not np.array_equal(partition.train, partition.validation)
     parts = [partition.train, partition.validation if apart else partition.train[:0]]
     rows = np.concatenate([*parts, partition.test])
-    features = _features(classifier, config, survey, rows, device, cache_dir, progress)
+    features = features_of_rows(
+        classifier, survey, rows, device=device, cache_dir=cache_dir, progress=progress
+    )
     train, validation, test = np.split(features, np.cumsum([len(part) for part in parts]))
     return measure(train, validation if apart else None, test, wanted=wanted)
 
 
-def _features(
+def features_of_rows(
     classifier: Classifier,
-    config: TrainingConfig,
     survey: Survey,
     rows: NDArray[np.int64],
+    *,
     device: torch.device,
-    cache_dir: str | Path | None,
-    progress: Progress | None,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Features (n, D) of some rows of a survey."""
+    """Features (n, D) of some images of the survey that a trial was of, kept in the node's cache.
+
+    Parameters
+    ----------
+    classifier
+        Of a trial.
+    rows
+        (n,) of the survey.
+    """
+    config = classifier.config
+    if config is None:
+        raise ValueError("a backbone alone was trained on no images of ours")
     if config.on_features and classifier.precision == config.precision:
         return cached_features(survey, config, device=device, progress=progress)[rows]
     spec = classifier.spec

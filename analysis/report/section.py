@@ -65,7 +65,36 @@ class FigureRow:
     figures: tuple[ReportFigure, ...]
 
 
-Block = str | Note | Heading | Bullets | Facts | Command | ReportTable | ReportFigure | FigureRow
+@dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """A small photograph with lines of text below it."""
+
+    data_uri: str
+    """For ``<img src>``."""
+    lines: tuple[str, ...]
+    """The first is its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumbnails:
+    """Photographs in their order, as many in a row as there is room for."""
+
+    kind: ClassVar[str] = "thumbnails"
+    items: tuple[Thumbnail, ...]
+
+
+Block = (
+    str
+    | Note
+    | Heading
+    | Bullets
+    | Facts
+    | Command
+    | ReportTable
+    | ReportFigure
+    | FigureRow
+    | Thumbnails
+)
 """A part of a section; a string is a paragraph."""
 
 

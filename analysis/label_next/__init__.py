@@ -1,0 +1,1 @@
+"""Which images to label next, and what choosing them is worth against random."""

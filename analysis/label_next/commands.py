@@ -1,0 +1,137 @@
+"""What the command line does: choose images, or simulate."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from analysis.label_next import choice, data, simulation_page
+from analysis.label_next.__main__ import PROGRAM, LabelNextConfig
+from analysis.label_next.data import Step
+from analysis.label_next.simulation import simulate
+from analysis.report.render import Page, write
+from analysis.results import load
+from analysis.results.chosen import best_trials, named_trials
+from trainable.config import SourceFlags
+from trainable.data.unlabelled import ImageSet, open_unlabelled
+from trainable.devices import choose_device
+from trainable.errors import OutputError
+from trainable.forward_backward import use_precision
+from trainable.prepare import data_path, is_path
+
+Show = Callable[[str], Step]
+"""Called with the name of what is done."""
+
+
+def run(config: LabelNextConfig) -> str:
+    """Do what the flags ask for; what was found, in sentences.
+
+    Raises
+    ------
+    UserError
+        Something cannot be used or written; the message says what.
+    """
+    console = Console(stderr=True)
+    with _progress(console) as show:
+        return (
+            _simulate(config, show, console) if config.simulate else _choose(config, show, console)
+        )
+
+
+def _simulate(config: LabelNextConfig, show: Show, console: Console) -> str:
+    results = load.read(config.sweep)
+    device = choose_device(config.device)
+    chosen = data.frozen_trial(results, config.trial)
+    _tell(console, f"{chosen.name}: {chosen.reason}")
+    use_precision(chosen.cell.config.precision)
+    labelled = data.labelled_features(chosen.cell.config, device=device, progress=show("features"))
+    found = simulate(
+        labelled,
+        config.orders,
+        start=config.start,
+        batch=config.batch,
+        repeats=config.repeats,
+        seed=config.seed,
+        progress=show("simulating"),
+    )
+    flags = ["--simulate", "--start", str(config.start), "--repeats", str(config.repeats)]
+    flags += ["--seed", str(config.seed), "--orders", *config.orders]
+    flags += ["--batch", str(config.batch)] if config.batch else []
+    page = simulation_page.page(found, results.manifest.name, _command(config, flags))
+    path = _write(page, config.folder / "simulation.html")
+    return "\n".join([*simulation_page.finding(found), f"Wrote {path}"])
+
+
+def _choose(config: LabelNextConfig, show: Show, console: Console) -> str:
+    results = load.read(config.sweep)
+    device = choose_device(config.device)
+    (trial,) = (
+        best_trials(results) if config.trial is None else named_trials(results, [config.trial])
+    )
+    _tell(console, f"{trial.name}: {trial.reason}")
+    images = _open_images(config, trial.cell.config.data.source)
+    for note in images.notes:
+        _tell(console, note)
+    chosen = choice.choose(
+        trial,
+        images,
+        order=config.order,
+        budget=config.budget,
+        seed=config.seed,
+        device=device,
+        cache_dir=config.cache_dir,
+        show=show("reading images"),
+    )
+    flags = ["--unlabelled", str(config.unlabelled), "--budget", str(config.budget)]
+    flags += ["--order", config.order, "--seed", str(config.seed)]
+    flags += ["--labels", str(config.labels)] if config.labels else []
+    page = choice.page(chosen, images, results.manifest.name, _command(config, flags))
+    path = _write(page, config.folder / "label_next.html")
+    table = choice.write_table(chosen, path.with_suffix(".csv"))
+    return "\n".join([*chosen.sentences, f"Wrote {table} and {path}"])
+
+
+def _open_images(config: LabelNextConfig, of_sweep: SourceFlags) -> ImageSet:
+    location = config.unlabelled or ""
+    if "://" not in location and not is_path(location):
+        location = str(data_path(location, config.cache_dir))
+    return open_unlabelled(location, labels=config.labels, flags=config.source(of_sweep))
+
+
+def _command(config: LabelNextConfig, flags: list[str]) -> str:
+    trial = ["--trial", config.trial] if config.trial else []
+    return shlex.join([*PROGRAM.split(), "--from", str(config.sweep), *trial, *flags])
+
+
+def _write(page: Page, path: Path) -> Path:
+    """Write a page; `OutputError` if the disk does not take it."""
+    try:
+        return write(page, path)[0]
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}): name another folder with --out"
+        ) from error
+
+
+def _tell(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress(console: Console) -> Generator[Show, None, None]:
+    """Bars on a terminal, nothing elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bars:
+
+        def show(what: str) -> Step:
+            task = bars.add_task(what, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        yield show
