@@ -165,9 +165,10 @@ def choose(
             + ". Give a folder with others"
         )
     classifier = data.load(trial, device)
-    where = {"device": device, "cache_dir": cache_dir, "progress": show}
-    new = data.candidate_features(classifier, images, found, **where)
-    known = data.pool_features(classifier, labelled, **where)
+    new = data.candidate_features(
+        classifier, images, found, device=device, cache_dir=cache_dir, progress=show
+    )
+    known = data.pool_features(classifier, labelled, device=device, cache_dir=cache_dir)
     both = np.concatenate([known, new])
     if bad := int((~np.isfinite(both).all(1)).sum()):
         raise NonFiniteLossError(
@@ -327,11 +328,8 @@ def thumbnails(
     known = chosen.table.head(len(rows))
     for row, values in zip(rows.tolist(), known.to_dict("records"), strict=True):
         text = f"{values[PREDICTED]}, {percent(values[PROBABILITY], 0)}"
-        lines = [
-            f"{values[RANK]} · {values[chosen.name_column]}",
-            text,
-            f"margin {values[MARGIN]:.2f}",
-        ]
+        name = str(values[chosen.name_column]).rpartition("/")[2]
+        lines = [f"{values[RANK]}", name, text, f"margin {values[MARGIN]:.2f}"]
         if values[UNLIKE]:
             lines.append("unlike the training images")
         items.append(Thumbnail(data_uri=pictures[row], lines=tuple(lines)))

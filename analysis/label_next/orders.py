@@ -137,7 +137,7 @@ class Pool:
             0, self.distances.max(), RADII + 1
         )  # 0 is pure: it warns of none that is
         strategy = ProbCover(
-            n_classes=max(2, self.n_classes),
+            n_classes=max(2, min(self.n_classes, self.n)),
             deltas=radii,
             alpha=PURITY,
             cluster_algo_dict={"n_init": 10},
@@ -172,9 +172,10 @@ class Pool:
             elif order == "typiclust":
                 clusters = int((~np.isnan(labels)).sum()) + number
                 exact = self.unit.size * clusters <= EXACT_KMEANS
+                algorithm: Any = KMeans if exact else MiniBatchKMeans
                 strategy = TypiClust(
                     k=TYPICAL_NEIGHBOURS,
-                    cluster_algo=KMeans if exact else MiniBatchKMeans,
+                    cluster_algo=algorithm,
                     cluster_algo_dict={"n_init": 1},
                     random_state=random.randint(2**31),
                 )
@@ -182,17 +183,16 @@ class Pool:
             else:
                 if probabilities is None:
                     raise ValueError(f"the order {order} asks a classifier")
-                classifier = _Applied(probabilities[np.isnan(labels)])
-                ask = {"clf": classifier, "fit_clf": False, "batch_size": number}
+                applied = _Applied(probabilities[np.isnan(labels)])
+                state = random.randint(2**31)
                 if order == "margin":
-                    strategy = UncertaintySampling(
-                        method="margin_sampling", random_state=random.randint(2**31)
-                    )
-                    found = strategy.query(self.unit, labels, **ask)
+                    strategy = UncertaintySampling(method="margin_sampling", random_state=state)
+                    seen = self.unit
                 else:
                     self._check_gradients()
-                    strategy = Badge(random_state=random.randint(2**31))
-                    found = strategy.query(self.standardised, labels, **ask)
+                    strategy = Badge(random_state=state)
+                    seen = self.standardised
+                found = strategy.query(seen, labels, applied, fit_clf=False, batch_size=number)
             return np.asarray(found, np.int64)
 
         return query
@@ -219,7 +219,9 @@ class Order:
         self.name, self.pool = name, pool
         self.random = np.random.default_rng(seed)
         strategy_seed = int(self.random.integers(2**31))
-        self._query = None if name == "random" else pool.distinct[0].strategy(name, strategy_seed)
+        different = pool.distinct[0]
+        is_random = name == "random" or different.n < 2  # of copies of one image none is better
+        self._query = None if is_random else different.strategy(name, strategy_seed)
 
     def next(
         self,

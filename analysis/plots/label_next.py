@@ -68,11 +68,10 @@ def gains(budgets: Sequence[int], orders: Mapping[str, Sequence[Estimate]], ax: 
     for number, ((name, estimates), colour, mark) in enumerate(shown):
         x = 10 ** (logs + DODGE * (number - middle))
         y = 100 * np.array([estimate.value for estimate in estimates])
-        ends = [
-            [value if end is None else 100 * end for value, end in zip(y, side, strict=True)]
-            for side in zip(*((e.low, e.high) for e in estimates), strict=True)
-        ]
-        ax.vlines(x, *ends, color=colour, linewidth=1.6)
+        for place, estimate in zip(x, estimates, strict=True):
+            if estimate.low is not None and estimate.high is not None:
+                low, high = 100 * estimate.low, 100 * estimate.high
+                ax.vlines(place, low, high, color=colour, linewidth=1.6)
         clear = [bool(estimate.sign) for estimate in estimates]
         faces = [colour if is_clear else "white" for is_clear in clear]
         ax.scatter(x, y, s=28, marker=mark, c=faces, edgecolors=colour, zorder=3, label=name)
