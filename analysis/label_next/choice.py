@@ -274,11 +274,13 @@ def page(chosen: ChosenImages, images: ImageSet, name: str, command: str) -> Pag
         REASONS[chosen.order],
         f"Network: {chosen.trial.name}, {chosen.trial.reason}. The order knows the {chosen.n_labelled:,} labelled "
         "images of the sweep's pool.",
-        "An order is made for its number of images: its first 50 are not the 50 that --budget 50 gives, except "
-        "with margin.",
         f"{chosen.novelty.sentence} Of the images here {unlike:,} are flagged; look at them first: they may be "
         "artefacts, or what the sweep has seen least of.",
     ]
+    if chosen.order == "typiclust":
+        notes.append(
+            "The order is made for its number of images: with a smaller --budget its first images are others."
+        )
     if chosen.radius is not None:
         notes.append(f"ProbCover's radius: {chosen.radius:.4f}.")
     return Page(
@@ -343,10 +345,3 @@ def small_jpeg(pixels: NDArray[np.uint8]) -> str:
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def write_table(chosen: ChosenImages, path: Path) -> Path:
-    """Write label_next.csv."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    chosen.table.to_csv(path, index=False)
-    return path

@@ -14,9 +14,10 @@ from analysis.label_next import choice, data, simulation_page
 from analysis.label_next.__main__ import PROGRAM, LabelNextConfig
 from analysis.label_next.data import Step
 from analysis.label_next.simulation import simulate
-from analysis.report.render import Page, write
+from analysis.report.render import write
 from analysis.results import load
 from analysis.results.chosen import best_trials, named_trials
+from analysis.results.schema import Results
 from trainable.config import SourceFlags
 from trainable.data.unlabelled import ImageSet, open_unlabelled
 from trainable.devices import choose_device
@@ -37,14 +38,15 @@ def run(config: LabelNextConfig) -> str:
         Something cannot be used or written; the message says what.
     """
     console = Console(stderr=True)
-    with _progress(console) as show:
-        return (
-            _simulate(config, show, console) if config.simulate else _choose(config, show, console)
-        )
-
-
-def _simulate(config: LabelNextConfig, show: Show, console: Console) -> str:
     results = load.read(config.sweep)
+    with _written(config.folder):
+        config.folder.mkdir(parents=True, exist_ok=True)  # before minutes of work
+    work = _simulate if config.simulate else _choose
+    with _progress(console) as show:
+        return work(config, results, show, console)
+
+
+def _simulate(config: LabelNextConfig, results: Results, show: Show, console: Console) -> str:
     device = choose_device(config.device)
     chosen = data.frozen_trial(results, config.trial)
     _tell(console, f"{chosen.name}: {chosen.reason}")
@@ -63,12 +65,13 @@ def _simulate(config: LabelNextConfig, show: Show, console: Console) -> str:
     flags += ["--seed", str(config.seed), "--orders", *config.orders]
     flags += ["--batch", str(config.batch)] if config.batch else []
     page = simulation_page.page(found, results.manifest.name, _command(config, flags))
-    path = _write(page, config.folder / "simulation.html")
+    path = config.folder / "simulation.html"
+    with _written(path):
+        write(page, path)
     return "\n".join([*simulation_page.finding(found), f"Wrote {path}"])
 
 
-def _choose(config: LabelNextConfig, show: Show, console: Console) -> str:
-    results = load.read(config.sweep)
+def _choose(config: LabelNextConfig, results: Results, show: Show, console: Console) -> str:
     device = choose_device(config.device)
     (trial,) = (
         best_trials(results) if config.trial is None else named_trials(results, [config.trial])
@@ -89,10 +92,16 @@ def _choose(config: LabelNextConfig, show: Show, console: Console) -> str:
     )
     flags = ["--unlabelled", str(config.unlabelled), "--budget", str(config.budget)]
     flags += ["--order", config.order, "--seed", str(config.seed)]
-    flags += ["--labels", str(config.labels)] if config.labels else []
+    for name in ("labels", "image_column", "stretch", "q"):
+        if (value := getattr(config, name)) is not None:
+            flags += [f"--{name.replace('_', '-')}", str(value)]
+    flags += ["--bands", *map(str, config.bands)] if config.bands else []
     page = choice.page(chosen, images, results.manifest.name, _command(config, flags))
-    path = _write(page, config.folder / "label_next.html")
-    table = choice.write_table(chosen, path.with_suffix(".csv"))
+    path = config.folder / "label_next.html"
+    table = path.with_suffix(".csv")
+    with _written(path):
+        chosen.table.to_csv(table, index=False)
+        write(page, path)
     return "\n".join([*chosen.sentences, f"Wrote {table} and {path}"])
 
 
@@ -108,10 +117,11 @@ def _command(config: LabelNextConfig, flags: list[str]) -> str:
     return shlex.join([*PROGRAM.split(), "--from", str(config.sweep), *trial, *flags])
 
 
-def _write(page: Page, path: Path) -> Path:
-    """Write a page; `OutputError` if the disk does not take it."""
+@contextmanager
+def _written(path: Path) -> Generator[None, None, None]:
+    """`OutputError` if the disk does not take what is written."""
     try:
-        return write(page, path)[0]
+        yield
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror}): name another folder with --out"

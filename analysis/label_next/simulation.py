@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from analysis.label_next.data import LabelledFeatures, Step
 from analysis.label_next.orders import WITH_CLASSIFIER, Order, OrderName, Pool
 from analysis.stats.estimates import LEVEL, Estimate
-from analysis.stats.paired import LabelsNeeded, labels_needed, paired_differences
+from analysis.stats.paired import LabelsNeeded, labels_needed, paired_differences, with_average
 from trainable.errors import SettingsError
 from trainable.probe import LinearProbe, fit_probe
 from trainable.protocol import FOLDS, LEAVE_ONE_OUT
@@ -59,18 +59,28 @@ class Simulation:
         return self.correct.mean(axis=3)
 
     @cached_property
+    def _differences(self) -> dict[OrderName, list[Estimate]]:
+        """Of each order: its differences from random at each of `compared`, and their mean."""
+        level = 1 - (1 - LEVEL) / len(self.orders)
+        random = with_average(self.correct[0, 1:-1])
+        return {
+            order: paired_differences(with_average(self.correct[number, 1:-1]), random, level=level)
+            for number, order in enumerate(self.orders, start=1)
+        }
+
+    @property
     def gains(self) -> dict[OrderName, list[Estimate]]:
         """Of each order: its accuracy minus that of random at each of `compared`.
 
-        With intervals that hold together over all budgets and orders: over the budgets of an order from
-        its joint draws, over the orders by Bonferroni's inequality.
+        With intervals that hold together with those of `averages` over all budgets and orders: over the
+        budgets of an order from its joint draws, over the orders by Bonferroni's inequality.
         """
-        level = 1 - (1 - LEVEL) / len(self.orders)
-        inner = self.correct[:, 1:-1]
-        return {
-            order: paired_differences(inner[number], inner[0], level=level)
-            for number, order in enumerate(self.orders, start=1)
-        }
+        return {order: found[:-1] for order, found in self._differences.items()}
+
+    @property
+    def averages(self) -> dict[OrderName, Estimate]:
+        """Of each order: the mean of its `gains`, each budget counting alike."""
+        return {order: found[-1] for order, found in self._differences.items()}
 
     @cached_property
     def random_needs(self) -> dict[OrderName, list[LabelsNeeded]]:

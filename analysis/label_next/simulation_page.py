@@ -35,34 +35,40 @@ def finding(simulation: Simulation) -> tuple[str, ...]:
     gains: list[tuple[float, str]] = []
     losses: list[tuple[float, str]] = []
     neither: list[str] = []
+    several = len(simulation.compared) > 1
     for order, estimates in simulation.gains.items():
-        name = SHOWN[order]
-        above = _where(simulation, estimates, 1)
-        below = _where(simulation, estimates, -1)
-        if above:
-            best = max(above, key=lambda item: item[1].value)
-            gains.append((best[1].value, _sentence(simulation, name, "more", above, best)))
-        if below:
-            worst = min(below, key=lambda item: item[1].value)
-            losses.append((worst[1].value, _sentence(simulation, name, "less", below, worst)))
-        if not above and not below:
+        average, name = simulation.averages[order], SHOWN[order]
+        is_any = False
+        for sign, how, found in ((1, "more", gains), (-1, "less", losses)):
+            where = _where(simulation, estimates, sign)
+            on_average = several and average.sign == sign
+            if where or on_average:
+                is_any = True
+                most = max(where, key=lambda item: sign * item[1].value, default=None)
+                size = average.value if most is None else most[1].value
+                text = _sentence(
+                    simulation, name, how, where, most, average if on_average else None
+                )
+                found.append((size, text))
+        if not is_any:
             neither.append(name)
     sentences = [text for _, text in sorted(gains, reverse=True)]
     sentences += [text for _, text in sorted(losses)]
-    budgets = len(simulation.compared)
-    at = (
-        f"at any of the {budgets} budgets"
-        if budgets > 1
-        else f"with {simulation.compared[0]:,} labels"
-    )
     if not gains:
-        every = listed(SHOWN[order] for order in simulation.orders)
-        none = f"none of {every}" if len(simulation.orders) > 1 else f"{every} is not"
-        verb = " is" if len(simulation.orders) > 1 else ""
-        sentences.insert(0, f"No gain: {none}{verb} significantly more accurate than random {at}.")
+        sentences.insert(0, _no_gain(simulation))
     elif neither:
         sentences.append(f"No significant difference from random: {listed(neither)}.")
     return tuple(sentences)
+
+
+def _no_gain(simulation: Simulation) -> str:
+    budgets = len(simulation.compared)
+    at = f"with {simulation.compared[0]:,} labels"
+    if budgets > 1:
+        at = f"at any of the {budgets} budgets, or on average over them"
+    every = listed(SHOWN[order] for order in simulation.orders)
+    who = f"none of {every} is" if len(simulation.orders) > 1 else f"{every} is not"
+    return f"No gain: {who} significantly more accurate than random {at}."
 
 
 def _where(
@@ -78,14 +84,17 @@ def _sentence(
     name: str,
     how: str,
     found: Sequence[tuple[int, Estimate]],
-    most: tuple[int, Estimate],
+    most: tuple[int, Estimate] | None,
+    average: Estimate | None,
 ) -> str:
     budgets = len(simulation.compared)
-    where = f"at {len(found)} of {budgets} budgets, most with" if budgets > 1 else "with"
-    return (
-        f"{capital(name)} is {how} accurate than random {where} {most[0]:,} labels: "
-        f"{most[1].in_points()}."
-    )
+    parts: list[str] = []
+    if average is not None:
+        parts.append(f"on average over the {budgets} budgets ({average.in_points()})")
+    if most is not None:
+        where = f"at {len(found)} of {budgets} budgets, most with" if budgets > 1 else "with"
+        parts.append(f"{where} {most[0]:,} labels ({most[1].in_points()})")
+    return f"{capital(name)} is {how} accurate than random {', and '.join(parts)}."
 
 
 def page(simulation: Simulation, name: str, command: str) -> Page:
@@ -171,14 +180,18 @@ def _figure(simulation: Simulation) -> ReportFigure:
 
 def _gains_table(simulation: Simulation) -> ReportTable:
     random = simulation.accuracies[0].mean(axis=1)[1:-1]
-    columns: dict[str, list[str]] = {
-        "labels": [f"{budget:,}" for budget in simulation.compared],
-        "random": [percent(value) for value in random],
+    several = len(random) > 1
+    labels = [f"{budget:,}" for budget in simulation.compared]
+    values = [percent(value) for value in random]
+    columns = {
+        "labels": [*labels, "mean"] if several else labels,
+        "random": [*values, percent(random.mean())] if several else values,
     }
     marks: dict[tuple[int, str], str] = {}
     for order, estimates in simulation.gains.items():
-        columns[SHOWN[order]] = [estimate.in_points("") for estimate in estimates]
-        for row, estimate in enumerate(estimates):
+        every = [*estimates, simulation.averages[order]] if several else estimates
+        columns[SHOWN[order]] = [estimate.in_points("") for estimate in every]
+        for row, estimate in enumerate(every):
             if estimate.sign:
                 marks[row, SHOWN[order]] = BEST
     return ReportTable(

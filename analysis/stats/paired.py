@@ -37,9 +37,26 @@ class LabelsNeeded:
     high: float
 
 
+def with_average(right: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """What `paired_differences` takes, with the mean over all budgets as one more, the last.
+
+    Parameters
+    ----------
+    right
+        Shape (K, R, N).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (K + 1, R, N), 0–1.
+    """
+    values = right.astype(np.float32)
+    return np.concatenate([values, values.mean(axis=0, keepdims=True)])
+
+
 def paired_differences(
-    a: NDArray[np.bool_],
-    b: NDArray[np.bool_],
+    a: NDArray[np.bool_] | NDArray[np.float32],
+    b: NDArray[np.bool_] | NDArray[np.float32],
     *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
@@ -52,7 +69,7 @@ def paired_differences(
     Parameters
     ----------
     a, b
-        Shape (K, R, N): right at budget k in repeat r on test image n; R at least 2.
+        Shape (K, R, N): right at budget k in repeat r on test image n, or such averages; R at least 2.
     level
         Chance that all K intervals hold.
 
@@ -64,13 +81,13 @@ def paired_differences(
     budgets, repeats, images = a.shape
     if repeats < 2:
         raise ValueError(f"{repeats} repeats: the variance between them needs at least 2")
-    difference = a.astype(np.int8) - b.astype(np.int8)
+    difference = a.astype(np.float32) - b.astype(np.float32)
     of_repeat = difference.mean(axis=2)  # (K, R)
     residual = of_repeat - of_repeat.mean(axis=1, keepdims=True)
     d = repeats - 1
     added = np.zeros((budgets, repeats, 2), np.float32)
     added[:, 0] = 1, -1
-    values = np.concatenate([difference.astype(np.float32), added], axis=2)
+    values = np.concatenate([difference, added], axis=2)
     over_images = np.empty((resamples, budgets))
     explained = np.zeros(budgets)
     random = np.random.default_rng(0)

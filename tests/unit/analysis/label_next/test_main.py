@@ -86,19 +86,20 @@ def test_sweeps_that_cannot_be_simulated(small_sweep, survey_path, tmp_path, cap
     assert "has 0 complete trials with a checkpoint" in text
 
 
-@pytest.mark.parametrize("trial", [None, "demo+all-pretrained-100-s0"])
-def test_simulation_of_a_sweep(trial, swept, tmp_path, capsys):
-    named = [] if trial is None else ["--trial", trial]
-    out = tmp_path / "out"
-    flags = ["--simulate", "--repeats", "2", "--start", "3", "--orders", "margin", "--out", out]
-    assert main([*map(str, ["--from", swept, *named, *flags])]) == 0
-    said = capsys.readouterr().out
-    assert "than random" in said.splitlines()[0]
-    frame = pd.read_csv(out / "simulation.csv")
-    assert frame["labels"].unique().tolist() == [9, 18, 36, 48]
-    assert (out / "figures" / "label_next.png").is_file()
-    assert "| margin" in (out / "tables" / "gains.md").read_text()
-    if trial is not None:  # the weights that it started from: features that have seen no labels
-        first = tmp_path / "probe"
-        assert main([*map(str, ["--from", swept, *flags[:-1], first])]) == 0
-        pd.testing.assert_frame_equal(pd.read_csv(first / "simulation.csv"), frame)
+def test_simulation_of_a_sweep(swept, tmp_path, capsys):
+    flags = ["--simulate", "--repeats", "2", "--batch", "20", "--orders", "margin"]
+
+    def simulated(name, *more):
+        out = tmp_path / name
+        assert main([*map(str, ["--from", swept, *flags, "--out", out, *more])]) == 0
+        return pd.read_csv(out / "simulation.csv")
+
+    frame = simulated("best")
+    assert "than random" in capsys.readouterr().out.splitlines()[0]
+    assert frame["labels"].unique().tolist() == [9, 29, 48]
+    assert (tmp_path / "best" / "figures" / "label_next.png").is_file()
+    assert "| margin" in (tmp_path / "best" / "tables" / "gains.md").read_text()
+    assert "--batch 20" in (tmp_path / "best" / "simulation.html").read_text()
+    # of a trial that trained its backbone, the weights that it started from: they have seen no labels
+    again = simulated("all", "--trial", "demo+all-pretrained-100-s0")
+    pd.testing.assert_frame_equal(again, frame)

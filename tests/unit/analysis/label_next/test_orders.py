@@ -108,6 +108,15 @@ def test_no_image_twice_and_the_same_again_with_the_same_seed(name, clusters):
         assert everything(4) != first
 
 
+@pytest.mark.parametrize("name", ["probcover", "margin", "badge", "random"])
+def test_the_first_of_many_are_those_of_a_smaller_budget(name, clusters):
+    given = probabilities(clusters) if name in WITH_CLASSIFIER else None
+    few, many = (
+        Order(name, clusters, 1).next(none_labelled(clusters), number, given) for number in (5, 20)
+    )
+    assert many[:5].tolist() == few.tolist()
+
+
 @pytest.mark.parametrize("name", ["typiclust", "probcover", "margin", "badge"])
 def test_copies_come_last(name):
     random = np.random.default_rng(0)

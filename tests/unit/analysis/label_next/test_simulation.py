@@ -32,7 +32,7 @@ def data():
 @pytest.fixture(scope="module")
 def found(data):
     orders = ("typiclust", "probcover", "margin", "badge")
-    return simulate(data, orders, start=2, batch=None, repeats=3, seed=0)
+    return simulate(data, orders, start=2, batch=35, repeats=2, seed=0)
 
 
 def test_budgets_double_to_the_pool():
@@ -44,8 +44,8 @@ def test_budgets_double_to_the_pool():
 
 
 def test_all_orders_begin_and_end_with_the_same_labels(found):
-    assert found.budgets == (6, 12, 24, 48, 90)
-    assert found.correct.shape == (5, 5, 3, 60)
+    assert found.budgets == (6, 41, 76, 90)
+    assert found.correct.shape == (5, 4, 2, 60)
     assert (found.correct[:, 0] == found.correct[0, 0]).all()
     assert (found.correct[:, -1] == found.correct[0, -1, 0]).all()
     assert not (found.correct[1:, 1:-1] == found.correct[0, 1:-1]).all(axis=(1, 2, 3)).any()
@@ -53,11 +53,11 @@ def test_all_orders_begin_and_end_with_the_same_labels(found):
 
 
 def test_the_same_again(data, found):
-    again = simulate(data, ("margin",), start=2, batch=None, repeats=3, seed=0)
+    again = simulate(data, ("margin",), start=2, batch=35, repeats=2, seed=0)
     margin = 1 + found.orders.index("margin")
     np.testing.assert_array_equal(again.correct[0], found.correct[0])
     np.testing.assert_array_equal(again.correct[1], found.correct[margin])
-    other = simulate(data, ("margin",), start=2, batch=None, repeats=3, seed=1)
+    other = simulate(data, ("margin",), start=2, batch=35, repeats=2, seed=1)
     assert (other.correct != again.correct).any()
 
 
@@ -101,31 +101,42 @@ def test_gains_and_losses_are_found():
     simulation = made_up(0.1, 0.0, -0.1)
     assert [estimate.sign for estimate in simulation.gains["typiclust"]] == [1, 0, -1]
     gain, loss = finding(simulation)
-    assert gain.startswith(
-        "TypiClust is more accurate than random at 1 of 3 budgets, most with 20 labels: +"
+    more, less = (f"TypiClust is {how} accurate than random" for how in ("more", "less"))
+    assert gain.startswith(f"{more} at 1 of 3 budgets, most with 20 labels (+")
+    assert loss.startswith(f"{less} at 1 of 3 budgets, most with 80 labels (−")
+
+
+def test_a_gain_on_average_is_found():
+    simulation = made_up(0.05, 0.05, 0.05)
+    average = simulation.averages["typiclust"]
+    assert average.sign == 1
+    mean = np.mean([estimate.value for estimate in simulation.gains["typiclust"]])
+    assert average.value == pytest.approx(mean)
+    (sentence,) = finding(simulation)
+    assert sentence.startswith(
+        "TypiClust is more accurate than random on average over the 3 budgets (+"
     )
-    assert loss.startswith(
-        "TypiClust is less accurate than random at 1 of 3 budgets, most with 80 labels: −"
-    ) or loss.startswith("No gain")
 
 
 def test_random_against_random_is_no_gain():
     simulation = made_up(0.0, 0.0, 0.0)
     assert finding(simulation) == (
-        "No gain: TypiClust is not significantly more accurate than random at any of the 3 budgets.",
+        "No gain: TypiClust is not significantly more accurate than random at any of the 3 budgets, "
+        "or on average over them.",
     )
 
 
 def test_a_loss_is_said_after_that_there_is_no_gain():
     first, second = finding(made_up(-0.15, 0.0))
     assert first.startswith("No gain: TypiClust is not")
-    assert second.startswith("TypiClust is less accurate than random at 1 of 2 budgets")
+    assert second.startswith("TypiClust is less accurate than random on average over the 2 budgets")
+    assert "and at 1 of 2 budgets, most with 20 labels (−" in second
 
 
 def test_numbers_are_those_of_the_gains(found):
     frame = numbers(found)
-    assert len(frame) == 5 * 5
-    row = frame[(frame["order"] == "margin") & (frame["labels"] == 24)].iloc[0]
+    assert len(frame) == 5 * 4
+    row = frame[(frame["order"] == "margin") & (frame["labels"] == 76)].iloc[0]
     estimate = found.gains["margin"][1]
     assert (row["gain"], row["low"], row["high"]) == (estimate.value, estimate.low, estimate.high)
     assert row["accuracy"] - row["random"] == pytest.approx(estimate.value)
@@ -137,9 +148,9 @@ def test_page_begins_with_what_was_found(found):
     made = page(found, "made-up", "python -m analysis.label_next --simulate")
     assert made.sections[0].headline == finding(found)[0]
     html = render(made)
-    for text in ("ProbCover", "radius", "Hacohen", "3 random starts", "made-up"):
+    for text in ("ProbCover", "radius", "Hacohen", "2 random starts", "made-up"):
         assert text in html
     gains, needed = made.sections[1].tables
-    assert gains.frame["labels"].tolist() == ["12", "24", "48"]
+    assert gains.frame["labels"].tolist() == ["41", "76", "mean"]
     assert needed.frame.columns.tolist() == ["labels", "TypiClust", "ProbCover", "margin", "BADGE"]
     assert made.sections[1].figures[0].png.startswith(b"\x89PNG")

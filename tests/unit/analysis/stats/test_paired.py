@@ -24,7 +24,7 @@ def test_intervals_hold_together():
     random = np.random.default_rng(0)
     missed = 0
     for _ in range(120):
-        estimates = paired_differences(*draw(random), resamples=200)
+        estimates = paired_differences(*draw(random), resamples=150)
         missed += any(estimate.sign for estimate in estimates)
     assert missed <= 13  # 5% is 6; more than 13 has a chance of 0.4%
 
