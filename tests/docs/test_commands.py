@@ -27,6 +27,7 @@ PROGRAMS = (
     "sweep.predict",
     "analysis.report",
     "analysis.survey",
+    "analysis.label_next",
     "analysis.compare_sweeps",
     "analysis.mock_vs_real",
     "benchmarks.bench",
