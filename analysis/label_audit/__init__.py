@@ -1,0 +1,1 @@
+"""Which labels are wrong: suspected errors by confident learning, and how many there can be."""
