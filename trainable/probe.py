@@ -20,6 +20,7 @@ runs on a GPU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -45,6 +46,8 @@ float32 rounds by 6e-8 of a number."""
 RANK = 1e-13
 """Share of the summed squares of all features up to which a principal component counts as none."""
 MAX_CONJUGATE_GRADIENTS = 500
+RISES = 3
+"""Strengths in a row at which the loss rises, after which `out_of_fold_logits` tries no weaker one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +175,68 @@ def fit_probe(
         loss=functional.cross_entropy(logits, truth).item(),
         accuracy=(logits.argmax(1) == truth).double().mean().item(),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Components:
+    """Standardised features in their principal axes: what every probe on the same images begins with."""
+
+    values: torch.Tensor
+    """Shape (n, r), float64."""
+    width: int
+    """Features that vary, of which strengths are multiples."""
+
+
+def components_of(features: np.ndarray, *, device: str | torch.device = "cpu") -> Components:
+    """Standardise and rotate features (n, D) once, for many calls of `out_of_fold_logits`.
+
+    Raises
+    ------
+    NonFiniteLossError
+        Features are NaN or infinite.
+    """
+    if bad := np.count_nonzero(~np.isfinite(features).all(1)):
+        raise NonFiniteLossError(
+            f"the features of {bad} of {len(features)} images are NaN or infinite; try other weights"
+        )
+    raw = features.astype(np.float64)
+    mean, deviation = raw.mean(0), raw.std(0)
+    varies = deviation > CONSTANT * np.abs(raw).max(0)
+    standardised = (raw[:, varies] - mean[varies]) / deviation[varies]
+    values = principal_components(torch.from_numpy(standardised).to(device))[0]
+    return Components(values=values, width=max(1, np.count_nonzero(varies)))
+
+
+def out_of_fold_logits(components: Components, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """The logits (n, C) of `fit_probe`, as accurate as `PATH`, in a fraction of its time.
+
+    For many fits to the same images. Nothing is fitted to all of them, and the path of strengths ends
+    when the loss has risen `RISES` times in a row.
+
+    Parameters
+    ----------
+    labels, folds
+        (n,), as of `fit_probe`.
+    """
+    values = components.values
+    truth, fold = (torch.from_numpy(array).to(values.device) for array in (labels, folds))
+    everybody = torch.arange(len(labels), device=values.device)
+    others = (fold != torch.arange(int(folds.max()) + 1, device=values.device)[:, None]).double()
+    fits = _Fits(values, truth, others, int(labels.max()) + 1)
+    path: list[torch.Tensor] = []
+    best, lowest, rises, before = fits.zeros(), math.inf, 0, math.inf
+    for power in STRENGTHS:
+        start = _extrapolated(path) if path else fits.zeros()
+        path.append(fits.minimum(start, components.width * power, PATH))
+        logits = fits.logits(path[-1])[fold, :, everybody]
+        loss = functional.cross_entropy(logits, truth).item()
+        if loss < lowest:
+            best, lowest = logits, loss
+        rises = rises + 1 if loss > before else 0
+        if rises == RISES:
+            break
+        before = loss
+    return best.cpu().numpy()
 
 
 def principal_components(standardised: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,10 +18,10 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 from scipy.special import softmax
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from trainable.errors import DataError
-from trainable.probe import fit_probe
+from trainable.probe import Components, out_of_fold_logits
 from trainable.protocol import FOLDS
 
 Labels = NDArray[np.int64]
@@ -85,14 +85,14 @@ def check_counts(labels: Labels, groups: NDArray[np.int64], class_names: Sequenc
 
 
 def out_of_fold(
-    features: NDArray[np.float32], labels: Labels, groups: NDArray[np.int64], *, seed: int
+    components: Components, labels: Labels, groups: NDArray[np.int64], *, seed: int
 ) -> Probabilities:
     """Probabilities (n, C) of each image by a probe that has seen neither it nor its group.
 
     Parameters
     ----------
-    features
-        (n, D).
+    components
+        Of the features of the n images.
     labels
         (n,), 0 to C - 1.
     groups
@@ -100,11 +100,15 @@ def out_of_fold(
     seed
         Draws the `FOLDS` folds, stratified by label.
     """
-    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    if len(np.unique(groups)) == len(groups):  # the same task, and much faster
+        splits = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels)
+    else:
+        splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+        splits = splitter.split(labels, labels, groups)
     folds = np.empty(len(labels), np.int64)
-    for number, (_, left_out) in enumerate(splitter.split(features, labels, groups)):
+    for number, (_, left_out) in enumerate(splits):
         folds[left_out] = number
-    return softmax(fit_probe(features, labels, folds).logits, axis=1)
+    return softmax(out_of_fold_logits(components, labels, folds), axis=1)
 
 
 def estimated_joint(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
@@ -124,7 +128,7 @@ def label_quality(labels: Labels, probabilities: Probabilities) -> NDArray[np.fl
 
 
 def audit(
-    features: NDArray[np.float32],
+    components: Components,
     labels: Labels,
     groups: NDArray[np.int64],
     *,
@@ -140,7 +144,7 @@ def audit(
     seed
         The draws have the seeds from `seed` on.
     """
-    each = [out_of_fold(features, labels, groups, seed=seed + draw) for draw in range(draws)]
+    each = [out_of_fold(components, labels, groups, seed=seed + draw) for draw in range(draws)]
     probabilities = np.mean(each, axis=0)
     return Audit(
         labels=labels,

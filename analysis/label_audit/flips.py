@@ -24,6 +24,7 @@ from analysis.label_audit.confident_learning import (
     label_quality,
     out_of_fold,
 )
+from trainable.probe import Components
 
 Kind = Literal["uniform", "confused"]
 KINDS: dict[Kind, str] = {
@@ -90,7 +91,7 @@ def flip(
 
 
 def check(
-    features: NDArray[np.float32],
+    components: Components,
     groups: NDArray[np.int64],
     found: Audit,
     *,
@@ -104,8 +105,8 @@ def check(
 
     Parameters
     ----------
-    features
-        (n, D).
+    components
+        Of the features of the n images.
     groups
         (n,), as of `out_of_fold`.
     found
@@ -123,7 +124,7 @@ def check(
     for done, (kind, rate, repeat) in enumerate(cases, start=1):
         random = np.random.default_rng([seed, list(KINDS).index(kind), round(1e6 * rate), repeat])
         labels = flip(found.labels, rate, kind, confused, random)
-        probabilities = out_of_fold(features, labels, groups, seed=seed + repeat)
+        probabilities = out_of_fold(components, labels, groups, seed=seed + repeat)
         is_flipped = labels != found.labels
         suspicion = -label_quality(labels, probabilities)
         rows.append(

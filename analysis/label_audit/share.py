@@ -26,6 +26,7 @@ from scipy import stats
 
 from analysis.label_audit.confident_learning import Audit
 from analysis.label_audit.flips import KINDS, Check, Kind
+from analysis.label_audit.review import Verdict
 
 ALPHA = 0.05
 """Of the whole interval."""
@@ -89,30 +90,35 @@ def from_check(found: Audit, check: Check) -> Share:
     return Share(low=0.0, high=seen / (worst + seen), responses=measured)
 
 
-def from_review(suspected: NDArray[np.bool_], verdicts: Mapping[int, bool]) -> Share:
+def from_review(suspected: NDArray[np.bool_], verdicts: Mapping[int, Verdict]) -> Share:
     """Both limits from labels that somebody looked at, drawn at random among suspected and others.
 
-    The limits are sums of Clopper-Pearson limits of both parts, at 97.5% each.
+    The limits are sums of Clopper-Pearson limits of both parts, at 97.5% each. A label of which the
+    reviewer is unsure counts as right for the lower limit, as wrong for the upper one, and half in the
+    estimate.
 
     Parameters
     ----------
     suspected
         (n,): of the audit that the sample was drawn from.
     verdicts
-        Index of an image → whether its label is wrong.
+        Index of an image → what was said of its label.
     """
-    limits, estimates = np.zeros(2), list[float]()
+    low = high = estimate = 0.0
     for part in (True, False):
-        size = int((suspected == part).sum())
-        wrong = [verdict for index, verdict in verdicts.items() if suspected[index] == part]
-        if not size:
-            continue
-        weight = size / len(suspected)
-        limits += weight * np.array(clopper_pearson(sum(wrong), len(wrong), ALPHA / 2))
-        estimates.append(weight * sum(wrong) / len(wrong) if wrong else float("nan"))
-    low, high = limits.tolist()
-    estimate = None if np.isnan(estimates).any() else sum(estimates)
-    return Share(low=low, high=high, estimate=estimate, reviewed=len(verdicts))
+        weight = float((suspected == part).mean())
+        said = [verdict for index, verdict in verdicts.items() if suspected[index] == part]
+        wrong, unsure = said.count("wrong"), said.count("unsure")
+        low += weight * clopper_pearson(wrong, len(said), ALPHA / 2)[0]
+        high += weight * clopper_pearson(wrong + unsure, len(said), ALPHA / 2)[1]
+        if weight:
+            estimate += weight * (wrong + unsure / 2) / len(said) if said else float("nan")
+    return Share(
+        low=low,
+        high=high,
+        estimate=None if np.isnan(estimate) else estimate,
+        reviewed=len(verdicts),
+    )
 
 
 def clopper_pearson(found: int, n: int, alpha: float = ALPHA) -> tuple[float, float]:

@@ -19,9 +19,10 @@ import pandas as pd
 from analysis.label_audit.confident_learning import audit, out_of_fold
 from analysis.label_audit.flips import check, flip, most_confused
 from analysis.label_audit.share import clopper_pearson, from_check
+from trainable.probe import components_of
 
 IMAGES = 500
-DATA_SETS = 12
+DATA_SETS = 10
 TASKS = {"ten classes": (), "four classes": ("0+1", "2+3+4", "5+6+7", "8+9")}
 TRUTHS = (
     ("none", 0.0),
@@ -83,11 +84,12 @@ def one(features, truth, kind, rate, seed):
     """One data set: the share of wrong labels, the estimate and the interval."""
     random = np.random.default_rng(seed)
     part = np.sort(random.permutation(len(truth))[:IMAGES])
-    features, truth, groups = features[part], truth[part], np.arange(len(part))
-    probabilities = out_of_fold(features, truth, groups, seed=seed)
+    components, truth = components_of(features[part]), truth[part]
+    groups = np.arange(len(part))
+    probabilities = out_of_fold(components, truth, groups, seed=seed)
     labels = wrong(truth, probabilities, kind, rate, random)
-    found = audit(features, labels, groups, draws=4, seed=seed)
-    tried = check(features, groups, found, rates=(0.2,), repeats=4, seed=seed)
+    found = audit(components, labels, groups, draws=4, seed=seed)
+    tried = check(components, groups, found, rates=(0.2,), repeats=4, seed=seed)
     share, n = from_check(found, tried), len(labels)
     naive = clopper_pearson(round(found.estimate * n), n)
     q = float((labels != truth).mean())
