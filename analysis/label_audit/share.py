@@ -125,5 +125,6 @@ def clopper_pearson(found: int, n: int, alpha: float = ALPHA) -> tuple[float, fl
     """Exact two-sided interval of a share; (0, 1) of no images."""
     if n == 0:
         return 0.0, 1.0
-    interval = stats.binomtest(found, n).proportion_ci(1 - alpha, method="exact")
-    return float(interval.low), float(interval.high)
+    low = stats.beta.ppf(alpha / 2, found, n - found + 1) if found else 0.0
+    high = stats.beta.ppf(1 - alpha / 2, found + 1, n - found) if found < n else 1.0
+    return float(low), float(high)

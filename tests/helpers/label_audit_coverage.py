@@ -1,6 +1,9 @@
 """Coverage of the interval of `analysis.label_audit.share`, where it is known which labels are wrong.
 
-    python -m helpers.label_audit_coverage OUT.md
+    PYTHONPATH=tests:. python -m helpers.label_audit_coverage [--data-sets 10]
+
+Writes a table of the documentation's page on label audits, and ``rows.csv`` beside it in ``--rows``, from
+which it resumes.
 
 Labels of the mock survey are exact by construction. Each data set is a random part of its images, some of
 whose labels are made wrong: to any other class, to the most confused class, or of the very
@@ -10,11 +13,15 @@ interval either contains the share or does not. Tens of minutes on one core.
 
 from __future__ import annotations
 
+import itertools
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tyro
+from helpers.surveys import ROOT
 
 from analysis.label_audit.confident_learning import audit, out_of_fold
 from analysis.label_audit.flips import check, flip, most_confused
@@ -22,7 +29,6 @@ from analysis.label_audit.share import clopper_pearson, from_check
 from trainable.probe import components_of
 
 IMAGES = 500
-DATA_SETS = 10
 TASKS = {"ten classes": (), "four classes": ("0+1", "2+3+4", "5+6+7", "8+9")}
 TRUTHS = (
     ("none", 0.0),
@@ -120,18 +126,36 @@ def table(frame: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(out: str) -> None:
-    """Simulate and write the table."""
-    rows = []
-    for task, merge in TASKS.items():
-        features, labels = mock_features(merge)
-        for kind, rate in TRUTHS:
-            for seed in range(DATA_SETS):
-                found = one(features, labels, kind, rate, seed)
-                rows.append({"task": task, "kind": kind, "rate": rate, **found})
-            Path(out).write_text(table(pd.DataFrame(rows)))
-            print(table(pd.DataFrame(rows)).splitlines()[-1], flush=True)
+@dataclass(frozen=True, kw_only=True)
+class Simulations:
+    """Measure the coverage of the interval of a label audit."""
+
+    data_sets: int = 10
+    """Of each task and kind of error."""
+    rows: Path = Path("label_audit_coverage.csv")
+    """One line for each data set; those that are there are not simulated again."""
+    out: Path = ROOT / "docs" / "guide" / "label-audit"
+    """Folder of the table."""
+
+
+def main(settings: Simulations) -> int:
+    """Simulate what is missing, and write the table after each data set of all kinds."""
+    done = pd.read_csv(settings.rows) if settings.rows.is_file() else pd.DataFrame()
+    rows = done.to_dict("records")
+    known = {(row["task"], row["kind"], row["rate"], row["seed"]) for row in rows}
+    data = {task: mock_features(merge) for task, merge in TASKS.items()}
+    for seed in range(settings.data_sets):
+        for task, (kind, rate) in itertools.product(TASKS, TRUTHS):
+            if (task, kind, rate, seed) in known:
+                continue
+            found = one(*data[task], kind, rate, seed)
+            rows.append({"task": task, "kind": kind, "rate": rate, "seed": seed, **found})
+            pd.DataFrame(rows).to_csv(settings.rows, index=False)
+        settings.out.mkdir(parents=True, exist_ok=True)
+        text = table(pd.DataFrame(rows))
+        (settings.out / "coverage.md").write_text(text, encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(tyro.cli(Simulations, description=__doc__)))

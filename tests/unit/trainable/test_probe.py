@@ -10,7 +10,9 @@ from trainable.probe import (
     EXACT,
     STRENGTHS,
     _Fits,
+    components_of,
     fit_probe,
+    out_of_fold_logits,
     principal_components,
 )
 
@@ -211,3 +213,19 @@ def test_features_that_are_no_numbers_are_an_error(bad):
     features[7, 2] = bad
     with pytest.raises(NonFiniteLossError, match="features of 1 of 50 images are NaN or infinite"):
         fitted(features, labels)
+
+
+@pytest.mark.parametrize(("n", "width", "signal"), [(120, 20, 0.25), (60, 100, 0.5), (150, 8, 0.0)])
+def test_out_of_fold_logits_in_a_fraction_of_the_time(n, width, signal):
+    features, labels = galaxies(n, width, signal=signal)
+    slow_path = fitted(features, labels)
+    quick = out_of_fold_logits(components_of(features), labels, folded(labels))
+    probabilities = [torch.from_numpy(x).softmax(1).numpy() for x in (quick, slow_path.logits)]
+    assert np.abs(probabilities[0] - probabilities[1]).max() < 0.01
+
+
+def test_components_of_features_that_are_no_numbers_are_an_error():
+    features, _ = galaxies(50, 4)
+    features[7, 2] = np.nan
+    with pytest.raises(NonFiniteLossError, match="features of 1 of 50 images are NaN or infinite"):
+        components_of(features)
