@@ -204,7 +204,7 @@ def components_of(features: np.ndarray, *, device: str | torch.device = "cpu") -
     varies = deviation > CONSTANT * np.abs(raw).max(0)
     standardised = (raw[:, varies] - mean[varies]) / deviation[varies]
     values = principal_components(torch.from_numpy(standardised).to(device))[0]
-    return Components(values=values, width=max(1, np.count_nonzero(varies)))
+    return Components(values=values, width=max(1, int(np.count_nonzero(varies))))
 
 
 def out_of_fold_logits(components: Components, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.formatting import percent
 from analysis.results.load import read
-from analysis.results.schema import Results, records
+from analysis.results.schema import Results, groups, records, rows_where
 from trainable.config import OF_A_PROBE, Settings, TrainingConfig
 from trainable.data.class_selection import Selection, select
 from trainable.data.dataset import Survey
@@ -138,8 +138,10 @@ def _best_accuracy(results: Results) -> float | None:
     done = results.complete
     if results.scored_on != "test" or not len(done):
         return None
-    most = done[done["n_labels"] == done["n_labels"].max()]
-    return float(most.groupby(["arch", "init", "protocol"])["accuracy"].mean().max())
+    most = rows_where(done, done["n_labels"] == done["n_labels"].max())
+    return max(
+        float(rows["accuracy"].mean()) for _, rows in groups(most, "arch", "init", "protocol")
+    )
 
 
 def _called(config: TrainingConfig) -> str:

@@ -24,6 +24,7 @@ from analysis.label_audit.confident_learning import (
     label_quality,
     out_of_fold,
 )
+from analysis.results.schema import rows_where
 from trainable.probe import Components
 
 Kind = Literal["uniform", "confused"]
@@ -50,7 +51,7 @@ class Check:
     def of(self, kind: Kind, rate: float) -> pd.DataFrame:
         """The repeats of one kind at one rate."""
         frame = self.frame
-        return frame[(frame["kind"] == kind) & np.isclose(frame["rate"], rate)]
+        return rows_where(frame, (frame["kind"] == kind) & ((frame["rate"] - rate).abs() < 1e-9))
 
 
 def most_confused(labels: Labels, probabilities: Probabilities) -> Labels:

@@ -285,7 +285,7 @@ def checked(analysis: LabelAudit) -> Section | None:
             "that were there, and hard images. Right, the share of flipped labels among as many most "
             f"suspect ones. Bars: two standard deviations over {tried.repeats} repeats."
         ),
-        figure=plots.check(tried.frame, analysis.audit.estimate, dict(KINDS), tried.repeats),
+        figure=plots.check(tried.frame, analysis.audit.estimate, {**KINDS}, tried.repeats),
     )
     return Section(
         id="check",

@@ -27,6 +27,7 @@ from scipy import stats
 from analysis.label_audit.confident_learning import Audit
 from analysis.label_audit.flips import KINDS, Check, Kind
 from analysis.label_audit.review import Verdict
+from analysis.results.schema import rows_where
 
 ALPHA = 0.05
 """Of the whole interval."""
@@ -63,7 +64,7 @@ def responses(found: Audit, check: Check) -> tuple[Response, ...]:
     """The response to each kind of flips."""
     result: list[Response] = []
     for kind in KINDS:
-        rows = check.frame[check.frame["kind"] == kind]
+        rows = rows_where(check.frame, check.frame["kind"] == kind)
         if not len(rows):
             continue
         added = rows["added"].to_numpy()

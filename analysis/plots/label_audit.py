@@ -9,7 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from analysis.results.schema import groups, rows_where
+
 LOOKS = (("#1f6fb4", "s"), ("#e07b00", "o"))
+"""Colour and mark of each kind of flips."""
 
 
 def check(frame: pd.DataFrame, estimate: float, kinds: Mapping[str, str], repeats: int) -> Figure:
@@ -26,12 +29,12 @@ def check(frame: pd.DataFrame, estimate: float, kinds: Mapping[str, str], repeat
     kinds
         Kind of flips → in words.
     """
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (kind, words) in enumerate(kinds.items()):
-        rows = frame[frame["kind"] == kind].groupby("rate")
-        _marks(left, rows, "estimate", f"flipped {words}", number)
-        _marks(right, rows, "precision_at_flipped", f"flipped {words}", number)
+        rows = rows_where(frame, frame["kind"] == kind)
+        _marks(left, rows, "estimate", words, LOOKS[number])
+        _marks(right, rows, "precision_at_flipped", words, LOOKS[number])
     most = float(frame["added"].max())
     left.plot([0], [estimate], "k*", markersize=9, label="labels as given")
     left.plot([0, most], [estimate, estimate + most], "k:", label="each flip counted once")
@@ -42,21 +45,22 @@ def check(frame: pd.DataFrame, estimate: float, kinds: Mapping[str, str], repeat
     right.set_ylim(0, 1)
     for ax in (left, right):
         ax.set_xlabel(f"labels flipped on purpose ({repeats} repeats)")
-        ax.xaxis.set_major_formatter(PercentFormatter(1, 0))
+        ax.set_xticks([0, *sorted(set(frame["rate"]))])
+        ax.xaxis.set_major_formatter(PercentFormatter(1, None))
         ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
-        ax.legend()
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     left.set_ylim(bottom=0)
     return figure
 
 
-def _marks(ax: Axes, rows: pd.api.typing.DataFrameGroupBy, name: str, label: str, n: int) -> None:
-    colour, mark = LOOKS[n]
+def _marks(ax: Axes, rows: pd.DataFrame, name: str, label: str, look: tuple[str, str]) -> None:
+    parts = [part for _, part in groups(rows, "rate")]
     ax.errorbar(
-        rows["added"].mean(),
-        rows[name].mean(),
-        yerr=2 * rows[name].std(),
-        color=colour,
-        marker=mark,
+        [float(part["added"].mean()) for part in parts],
+        [float(part[name].mean()) for part in parts],
+        yerr=[2 * float(part[name].std()) for part in parts],
+        color=look[0],
+        marker=look[1],
         markersize=4.5,
         capsize=2,
         label=label,

@@ -26,6 +26,7 @@ PROGRAMS = (
     "sweep.run",
     "sweep.predict",
     "analysis.report",
+    "analysis.label_audit",
     "analysis.survey",
     "analysis.label_next",
     "analysis.compare_sweeps",

@@ -110,18 +110,21 @@ def one(features, truth, kind, rate, seed):
 
 
 def table(frame: pd.DataFrame) -> str:
-    """One line for each task and kind of error."""
+    """One line for each task and kind of error; the limit's mean and coverage where there is one."""
     lines = [
-        "| task | wrong labels | share | accuracy of the probe | estimate | upper limit | "
-        "coverage of the interval | coverage of the estimate's binomial interval |",
-        "|---|---|---|---|---|---|---|---|",
+        "| task | wrong labels | share | accuracy of the probe | estimate | estimate's binomial "
+        "interval contains the share | data sets with a limit | limit | interval up to it contains the share |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for (task, kind, _), rows in frame.groupby(["task", "kind", "rate"], sort=False):
-        values = rows[["share", "accuracy", "estimate", "high"]].mean()
-        shown = " | ".join(f"{value:.1%}" for value in values)
-        covered, naive = int(rows["covered"].sum()), int(rows["naive"].sum())
+        shown = " | ".join(f"{v:.1%}" for v in rows[["share", "accuracy", "estimate"]].mean())
+        limited = rows[rows["high"].notna()]
+        limit = f"{limited['high'].mean():.1%}" if len(limited) else "–"
+        covered = f"{int(limited['covered'].sum())} of {len(limited)}" if len(limited) else "–"
+        naive = f"{int(rows['naive'].sum())} of {len(rows)}"
         lines.append(
-            f"| {task} | {WORDS[kind]} | {shown} | {covered} of {len(rows)} | {naive} of {len(rows)} |"
+            f"| {task} | {WORDS[kind]} | {shown} | {naive} | {len(limited)} of {len(rows)} | {limit} | "
+            f"{covered} |"
         )
     return "\n".join(lines) + "\n"
 
