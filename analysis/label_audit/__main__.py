@@ -34,8 +34,6 @@ Confident learning (Northcutt et al. 2021, cleanlab) on out-of-fold probabilitie
 all labelled images, the test set among them. --check flips labels on purpose to see what the estimate is worth.
 Without a sweep: --data, and a pre-trained backbone as --arch.
 """
-DRAWS = 5
-"""Draws of the folds without a check."""
 Step = Callable[[int, int], None]
 """Called with what is done and how much there is."""
 
@@ -212,9 +210,8 @@ def examine(config: AuditConfig, command: str, show: Callable[[str], Step]) -> L
     images = labelled(config, show("computing features"))
     labels, selection = images.selection.labels, images.selection
     check_counts(labels, images.groups, selection.class_names)
-    draws = config.repeats if config.check else DRAWS
     components = components_of(images.features)
-    found = audit(components, labels, images.groups, draws=draws, seed=config.seed)
+    found = audit(components, labels, images.groups, draws=config.repeats, seed=config.seed)
     chosen = sample(found, config.review, config.seed)
     asked = table(chosen, found, selection.rows, images.names, selection.class_names)
     by_review = None

@@ -65,6 +65,8 @@ def test_a_review_gives_both_ends_and_is_not_written_over(of_data, tmp_path, cap
     review.to_csv(filled, index=False)
     assert main([*arguments, "--no-check", "--reviewed", str(filled)]) == 2
     assert "'perhaps', expected one of right, wrong, unsure" in capsys.readouterr().err
+    review.loc[0, "verdict"] = "wrong"
+    review.to_csv(filled, index=False)
     arguments = [*arguments, "--no-check", "--seed", "1", "--reviewed", str(filled)]
     assert main(arguments) == 2
     assert "not in the sample of this audit" in capsys.readouterr().err
