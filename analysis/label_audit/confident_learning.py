@@ -113,7 +113,7 @@ def out_of_fold(
 
 def estimated_joint(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
     """(C, C): share of the images by given label (row) and true label (column); sums to 1."""
-    counts = compute_confident_joint(labels, probabilities, calibrate=True)
+    counts = np.asarray(compute_confident_joint(labels, probabilities, calibrate=True))
     return np.asarray(estimate_joint(labels, probabilities, confident_joint=counts))
 
 

@@ -99,7 +99,7 @@ def check(
     rates: Sequence[float],
     repeats: int,
     seed: int = 0,
-    kinds: Sequence[Kind] = tuple(KINDS),
+    kinds: Sequence[Kind] = ("uniform", "confused"),
     progress: Callable[[int, int], None] | None = None,
 ) -> Check:
     """Flip, audit again, and compare.
@@ -120,7 +120,9 @@ def check(
         Called with (repeats done, repeats in all).
     """
     confused = most_confused(found.labels, found.probabilities)
-    cases = [(kind, rate, r) for kind in kinds for rate in rates for r in range(repeats)]
+    cases: list[tuple[Kind, float, int]] = [
+        (kind, rate, repeat) for kind in kinds for rate in rates for repeat in range(repeats)
+    ]
     rows: list[dict[str, str | float]] = []
     for done, (kind, rate, repeat) in enumerate(cases, start=1):
         random = np.random.default_rng([seed, list(KINDS).index(kind), round(1e6 * rate), repeat])

@@ -167,8 +167,8 @@ def _suspects_sentence(analysis: LabelAudit) -> str:
         return f"{text}; no test set is set aside."
     test, pool = found.suspected[is_test], found.suspected[~is_test]
     return (
-        f"{text}: {test.sum():,} of {len(test):,} in the test set ({percent(test.mean())}) and "
-        f"{pool.sum():,} of {len(pool):,} others ({percent(pool.mean())})."
+        f"{text}: {test.sum():,} of {len(test):,} in the test set ({percent(float(test.mean()))}) and "
+        f"{pool.sum():,} of {len(pool):,} others ({percent(float(pool.mean()))})."
     )
 
 
@@ -236,7 +236,7 @@ def pairs(analysis: LabelAudit) -> Section | None:
     totals = np.bincount(found.labels, minlength=len(classes))
     rows = [
         (classes[given], classes[other], f"{counts[given, other]:,}",
-         percent(counts[given, other] / totals[given]), percent(found.joint[given, other]))
+         percent(float(counts[given, other] / totals[given])), percent(float(found.joint[given, other])))
         for given, other in zip(*np.unravel_index(order, counts.shape), strict=True)
         if counts[given, other]
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -58,7 +59,7 @@ def _marks(ax: Axes, rows: pd.DataFrame, name: str, label: str, look: tuple[str,
     ax.errorbar(
         [float(part["added"].mean()) for part in parts],
         [float(part[name].mean()) for part in parts],
-        yerr=[2 * float(part[name].std()) for part in parts],
+        yerr=[2 * float(np.std(part[name].to_numpy(), ddof=1)) for part in parts],
         color=look[0],
         marker=look[1],
         markersize=4.5,

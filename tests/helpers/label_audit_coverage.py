@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests:. python -m helpers.label_audit_coverage [--data-sets 10]
 
-Writes a table of the documentation's page on label audits, and ``rows.csv`` beside it in ``--rows``, from
-which it resumes.
+Writes the table of the guide's page on label audits, and a line for each data set to ``--rows``, from which it
+resumes.
 
 Labels of the mock survey are exact by construction. Each data set is a random part of its images, some of
 whose labels are made wrong: to any other class, to the most confused class, or of the very
@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tyro
-from helpers.surveys import ROOT
 
 from analysis.label_audit.confident_learning import audit, out_of_fold
 from analysis.label_audit.flips import check, flip, most_confused
@@ -137,8 +136,8 @@ class Simulations:
     """Of each task and kind of error."""
     rows: Path = Path("label_audit_coverage.csv")
     """One line for each data set; those that are there are not simulated again."""
-    out: Path = ROOT / "docs" / "guide" / "label-audit"
-    """Folder of the table."""
+    out: Path = Path("label_audit_coverage.md")
+    """The table, as the guide has it."""
 
 
 def main(settings: Simulations) -> int:
@@ -154,9 +153,7 @@ def main(settings: Simulations) -> int:
             found = one(*data[task], kind, rate, seed)
             rows.append({"task": task, "kind": kind, "rate": rate, "seed": seed, **found})
             pd.DataFrame(rows).to_csv(settings.rows, index=False)
-        settings.out.mkdir(parents=True, exist_ok=True)
-        text = table(pd.DataFrame(rows))
-        (settings.out / "coverage.md").write_text(text, encoding="utf-8")
+        settings.out.write_text(table(pd.DataFrame(rows)), encoding="utf-8")
     return 0
 
 
