@@ -113,18 +113,18 @@ def power_table(manifest: Manifest, detect: float, pilot: Pilot | None) -> Rende
     if not budgets:
         return None
     found = detectable(budgets)
-    of = f"{arch}: " if arch is not None and len(manifest.archs) > 1 else ""
+    whose = f"{arch}: " if arch is not None and len(manifest.archs) > 1 else ""
     return Group(
-        _table(budgets, found, of),
+        _table(budgets, found, whose),
         Text(f"{_advice(budgets, found, detect)}\n{_assumed(pilot)}"),
     )
 
 
-def _table(budgets: Sequence[Budget], found: Sequence[float | None], of: str) -> Table:
+def _table(budgets: Sequence[Budget], found: Sequence[float | None], whose: str) -> Table:
     together = f" for all {len(budgets)} together" if len(budgets) > 1 else ""
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{of}smallest difference found in {POWER:.0%} of such sweeps, "
+        title=f"{whose}smallest difference found in {POWER:.0%} of such sweeps, "
         f"at {1 - LEVEL:.0%}{together}",
         title_justify="left",
         padding=0,
