@@ -109,7 +109,7 @@ class Comparison:
     chosen: bool
     """It was given, not chosen from these results."""
     needed: tuple[Needed, ...]
-    """By ascending number of labels."""
+    """By ascending number of labels that are known to be enough."""
 
     @property
     def fewest(self) -> Needed | None:
@@ -236,14 +236,27 @@ def compare(
         )
         for number, method in enumerate(methods)
     ]
-    needed.sort(key=lambda n: (n.crossing.value, n.method.is_control))
+    needed.sort(key=lambda n: (_enough(n.method, n.crossing.value), n.method.is_control))
     return Comparison(target=target, chosen=chosen, needed=tuple(needed))
 
 
 def _fewest(methods: Sequence[Method], points: NDArray[np.float64]) -> int:
     """Index of the method with the fewest labels, a network if there is one."""
-    order = sorted(range(len(methods)), key=lambda k: (methods[k].is_control, points[k]))
-    return order[0]
+
+    def key(number: int) -> tuple[bool, float]:
+        method = methods[number]
+        return method.is_control, _enough(method, points[number])
+
+    return min(range(len(methods)), key=key)
+
+
+def _enough(method: Method, point: float) -> float:
+    """The smallest fraction that is known to be enough, by which methods are ordered.
+
+    A method that is accurate enough with the fewest labels that it was tested with may need any number
+    below; tested with many labels alone, it is not said to need the fewest.
+    """
+    return method.fractions[0] if point == BELOW else float(point)
 
 
 def _times(value: float, fewest: float) -> float | None:

@@ -105,6 +105,16 @@ def test_no_network_may_be_enough():
     assert [needed.crossing.value for needed in found.needed] == [NEVER, NEVER]
 
 
+def test_who_was_tested_with_many_labels_alone_does_not_need_the_fewest():
+    late = method("late", fractions=(1.0,), accuracies=(0.9,))
+    early = method("early")  # reaches the target between its second and third budget
+    found = compare([late, early], 0.65)
+    assert [n.method.name for n in found.needed] == ["early", "late"]
+    assert found.fewest.method.name == "early"
+    at_once = method("at once", accuracies=(0.7, 0.7, 0.7, 0.8))
+    assert compare([late, early, at_once], 0.65).fewest.method.name == "at once"
+
+
 @pytest.mark.parametrize(
     ("best", "target"),
     [((0.83,), 0.8), ((0.83, 0.71), 0.8), ((0.83, 0.71, 0.6), 0.7), ((0.04,), None)],
