@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import TypeGuard
 
 import pandas as pd
@@ -30,6 +31,11 @@ def fraction(value: float) -> str:
 def cell_name(init: str, share: float) -> str:
     """A cell of the grid: "scratch 100%"."""
     return f"{init} {fraction(share)}"
+
+
+def weights(name: str | None) -> str:
+    """The name of weights, of a file without its folder: "/data/clip.safetensors" → "clip.safetensors"."""
+    return PurePath(name).name if name else "none"
 
 
 def number(value: float | None, digits: int = 2, signed: bool = False) -> str:

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from analysis import formatting
 from sweep.cells import explain
 from sweep.grid import SweepConfig
 from trainable import measured_rates
@@ -375,7 +376,7 @@ def _backbones(manifest: Manifest, images: int) -> Table:
             f"{max((cell.forward_flops for cell in cells), default=0) / 1e9:,.2f}",
             "/".join(map(str, sorted(widths))),
             _rounded(size) if widths else "",
-            backbone.weights or "none",
+            formatting.weights(backbone.weights),
         )
     return table
 

@@ -243,7 +243,7 @@ def _settings(backbone: Backbone, manifest: Manifest) -> dict[str, str]:
         if backbone.arch == IMAGE_STATISTICS
         else f"{max((cell.parameters for cell in cells), default=0):,}",
         "GFLOP an image": f"{max((cell.forward_flops for cell in cells), default=0) / 1e9:.3g}",
-        "weights": backbone.weights or "none",
+        "weights": formatting.weights(backbone.weights),
         "SHA-256 of the weights": (backbone.weights_sha256 or formatting.NONE)[:12],
         "library": backbone.library or "this project",
         "licence": backbone.licence or formatting.NONE,

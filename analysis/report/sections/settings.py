@@ -193,7 +193,7 @@ def _models(results: Results) -> str:
     cells = [cell for each in results.manifests for cell in each.cells]
     scratch = {cell.config.arch for cell in cells if cell.init == "scratch"} - {manifest.arch}
     others = f"; from scratch {formatting.listed(sorted(scratch))}" if scratch else ""
-    return f"{manifest.arch}, weights {manifest.weights or 'none'}{others}"
+    return f"{manifest.arch}, weights {formatting.weights(manifest.weights)}{others}"
 
 
 def _not_of_the_paper(configs: Sequence[TrainingConfig]) -> list[str]:

@@ -34,3 +34,9 @@ from analysis import formatting
 )
 def test_words(text, expected):
     assert text == expected
+
+
+def test_weights_are_named_without_their_folder():
+    assert formatting.weights("/data/of/mine/clip.safetensors") == "clip.safetensors"
+    assert formatting.weights("IMAGENET1K_V1") == "IMAGENET1K_V1"
+    assert formatting.weights(None) == "none"
