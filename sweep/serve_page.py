@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +17,17 @@ from gradio.themes import Default
 from PIL import Image
 
 from sweep.serve import ServeConfig
-from sweep.serving import NO_ATTENTION, SHOWN, Opinion, Served, examples, open_sweep, read_picture
+from sweep.serving import (
+    NO_ATTENTION,
+    SHOWN,
+    Opinion,
+    Served,
+    examples,
+    open_sweep,
+    read_picture,
+    require_free,
+)
 from trainable.data.pictures import PictureError
-from trainable.errors import SettingsError
 
 TITLE = "What is in this picture?"
 FONTS = ("system-ui", "sans-serif")
@@ -69,20 +76,6 @@ def serve(config: ServeConfig) -> None:
         favicon_path=None,
         enable_monitoring=False,
     )
-
-
-def require_free(host: str, port: int) -> None:
-    """`SettingsError` if nothing can listen there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((host, port))
-        except OSError as error:
-            raise SettingsError(
-                f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose another "
-                "--port"
-            ) from error
 
 
 def page(served: Sequence[Served], sweep: str) -> gr.Blocks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from trainable.data.pictures import decode
 from trainable.data.pixels import normalise
 from trainable.data.splits import planned
 from trainable.devices import choose_device
-from trainable.errors import DataError, SweepError
+from trainable.errors import DataError, SettingsError, SweepError
 from trainable.models.attention_rollout import class_token_maps
 from trainable.novelty import Novelty, features_of_rows, of_classifier, unit_length
 from trainable.protocol import INITS, UNTRAINED
@@ -145,6 +146,20 @@ class Served:
         images = torch.from_numpy(framed[None].copy()).to(self.device)
         maps, _ = class_token_maps(self.network.backbone, normalise(images, spec.mean, spec.std))
         return _overlay(framed, maps[0].cpu().numpy())
+
+
+def require_free(host: str, port: int) -> None:
+    """`SettingsError` if nothing can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            raise SettingsError(
+                f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose another "
+                "--port"
+            ) from error
 
 
 def open_sweep(

@@ -29,6 +29,7 @@ PROGRAMS = (
     "analysis.label_audit",
     "analysis.survey",
     "analysis.label_next",
+    "sweep.serve",
     "analysis.compare_sweeps",
     "analysis.mock_vs_real",
     "benchmarks.bench",

@@ -1,7 +1,9 @@
 """The flags of `sweep.serve`, and what a page shows of a picture."""
 
 import builtins
-import io
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -123,11 +125,9 @@ def test_unknown_trials_are_refused(folder):
         (["--false-alarms", "2"], "--false-alarms 2: must be between 0 and 1"),
         (["--port", "70000"], "--port 70000: must be between 1 and 65535"),
         (["--max-mb", "0"], "--max-mb 0: must be 1 or more"),
-        ([], "is not a sweep"),
     ],
 )
 def test_wrong_flags_are_one_sentence(flags, message, tmp_path, capsys):
-    pytest.importorskip("gradio")
     assert main(["--from", str(tmp_path), *flags]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -155,38 +155,16 @@ def test_who_can_reach_the_page(host, local, tmp_path):
     assert ServeConfig(sweep=tmp_path, host=host).is_local is local
 
 
-class TestPage:
-    def test_a_port_that_is_taken_is_refused(self):
-        pytest.importorskip("gradio")
-        import socket
-
-        from sweep.serve_page import require_free
-
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            port = taken.getsockname()[1]
-            with pytest.raises(SettingsError, match=f"--port {port}: cannot listen there"):
-                require_free("127.0.0.1", port)
-
-    def test_it_shows_each_trial(self, served, picture):
-        pytest.importorskip("gradio")
-        from sweep.serve_page import page, shown_of
-
-        values = shown_of(serving.read_picture(picture), served)
-        assert len(values) == 1 + 4 * len(served)
-        assert values[0].shape == (50, 40, 3)
-        assert "the training images" in values[2]
-        config = page(served, "small").get_config_file()
-        text = str(config["components"])
-        assert "From scratch" in text
-        assert "Pre-trained" in text
+def test_a_port_that_is_taken_is_refused():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"--port {port}: cannot listen there"):
+            serving.require_free("127.0.0.1", port)
 
 
 def test_help_needs_neither_torch_nor_gradio():
-    import subprocess
-    import sys
-
     code = (
         "import sys; from sweep.serve import main\n"
         "try: main(['--help'])\n"
@@ -195,4 +173,4 @@ def test_help_needs_neither_torch_nor_gradio():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "--host" in io.StringIO(done.stdout).read()
+    assert "--host" in done.stdout
