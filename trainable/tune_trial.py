@@ -17,7 +17,7 @@ from trainable.config import TrainingConfig
 from trainable.devices import allotted_gpu
 from trainable.forward_backward import use_determinism, use_precision
 from trainable.make_run import make_run
-from trainable.run import Row
+from trainable.run import Row, Run
 
 COPIES = 2
 """Times that a checkpoint is written: by the trial, and by Ray into its storage."""
@@ -47,7 +47,10 @@ class Trial(tune.Trainable):
         checkpoint_seconds: float,
         together: Mapping[str, tuple[str, ...]],
     ) -> None:
-        """Make the run of a cell on the device that Ray allotted.
+        """Take note of the cell; its run is made when it is first needed, see `run`.
+
+        If another process becomes free while this one starts, Tune gives it the same trial and keeps this one
+        for later. What both prepared would be computed twice, or one would wait for the other's features.
 
         Parameters
         ----------
@@ -63,22 +66,37 @@ class Trial(tune.Trainable):
         together
             Cell id → ids of the cells that train together with it, if there are any.
         """
-        resources = self.trial_resources
-        gpus = resources.required_resources.get("GPU", 0) if resources else 0
-        training = runs[config["cell"]]
-        use_precision(training.precision)
-        use_determinism(training.deterministic, "cuda" if gpus else "cpu")
-        device = allotted_gpu(gpus) if gpus else torch.device("cpu")
-        self.run = make_run(training, device=device)
-        self.writer = checkpoint.Writer(checkpoint.record(self.run))
+        self.cell: str = config["cell"]
+        self.training = runs[self.cell]
+        self._made: tuple[Run, checkpoint.Writer] | None = None
         self.skipped = 0
         self.folder = experiment / config["cell"] if experiment else None
         self.asked = self.period = checkpoint_seconds
         self.unsaved = 0.0  # seconds of training since the last checkpoint
-        self.cell: str = config["cell"]
         self.group = {cell: runs[cell] for cell in together.get(self.cell, ())}
         self.ended: dict[str, Any] | None = None  # what the run ends with, if its group has trained
         self.told = 0  # of its epochs
+
+    @property
+    def run(self) -> Run:
+        """The cell's run, on the device that Ray allotted; made now if it is not there."""
+        return self._make()[0]
+
+    @property
+    def writer(self) -> checkpoint.Writer:
+        """What writes the checkpoints of `run`, which is made now if it is not there."""
+        return self._make()[1]
+
+    def _make(self) -> tuple[Run, checkpoint.Writer]:
+        if self._made is None:
+            resources = self.trial_resources
+            gpus = resources.required_resources.get("GPU", 0) if resources else 0
+            use_precision(self.training.precision)
+            use_determinism(self.training.deterministic, "cuda" if gpus else "cpu")
+            device = allotted_gpu(gpus) if gpus else torch.device("cpu")
+            run = make_run(self.training, device=device)
+            self._made = run, checkpoint.Writer(checkpoint.record(run))
+        return self._made
 
     def step(self) -> dict[str, float]:
         """Train an epoch; a finished run that is restored reports its last row again."""
@@ -149,16 +167,17 @@ class Trial(tune.Trainable):
 
     def cleanup(self) -> None:
         """End: what a thread is still writing is given up."""
-        self.writer.close()
+        if self._made is not None:
+            self.writer.close()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take on another trial in the same process, which spares its start-up.
 
-        The run before is given up first: two would not always fit into a GPU's memory, and what one
+        The run before is given up now: two would not always fit into a GPU's memory, and what one
         holds there decides whether the next keeps its images there.
         """
-        self.writer.close()
-        del self.run
+        self.cleanup()
+        self._made = self.ended = None
         gc.collect()  # closures and optimisers refer to each other
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import time
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from ray import tune
 
 from trainable import heads_together, tune_trial
-from trainable.errors import CheckpointError, NonFiniteLossError, ResourcesError
+from trainable.errors import CheckpointError, DataError, NonFiniteLossError, ResourcesError
 from trainable.tune_trial import Trial
 
 
@@ -145,9 +146,52 @@ def test_a_run_is_gone_before_the_next_is_made(trial, make_run, checkpoints, mon
     gc.disable()
     try:
         used.reset_config({"cell": "y"})
+        assert [part() for part in before] == [None] * 4  # at once, not when the next is made
+        used.train()
     finally:
         gc.enable()
     assert alive == [None] * 4
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Seeds of the runs that were made."""
+    made = []
+    make = tune_trial.make_run
+    monkeypatch.setattr(
+        tune_trial, "make_run", lambda run, **kw: (made.append(run.seed), make(run, **kw))[1]
+    )
+    return made
+
+
+def test_a_process_that_is_given_no_work_prepares_nothing(make_run, made, checkpoints):
+    """Tune gives a trial to two processes if one becomes free while the other starts."""
+    folder, rows = checkpoints
+    made.clear()
+    runs = {"x": make_run("pretrained").config, "y": make_run("pretrained", seed=5).config}
+    idle = supplied(**runs)({"cell": "y"})
+    idle.reset_config({"cell": "y"})
+    idle.reset_config({"cell": "x"})
+    assert made == []
+    idle.load_checkpoint(str(folder / "checkpoint_000001"))
+    assert [idle.train()["val_loss"] for _ in range(2)] == [row["val_loss"] for row in rows[2:]]
+    assert made == [runs["x"].seed]  # once, and of the cell that it was given last
+    supplied(**runs)({"cell": "y"}).stop()
+    assert made == [runs["x"].seed]
+
+
+def test_a_run_that_cannot_be_made_fails_its_own_trial_alone(make_run, made, checkpoints, tmp_path):
+    """The process that was given it takes on the next; what failed is tried again if asked again."""
+    _, rows = checkpoints
+    gone = replace(
+        make_run().config, data=replace(make_run().config.data, path=str(tmp_path / "no"))
+    )
+    used = supplied(x=make_run("pretrained").config, gone=gone)({"cell": "gone"})
+    for _ in range(2):
+        with pytest.raises(DataError, match=f"{tmp_path}/no"):
+            used.train()
+    used.reset_config({"cell": "x"})
+    assert used.train()["val_loss"] == rows[0]["val_loss"]
 
 
 def test_memory_of_a_gpu_is_given_back_before_the_next_run(trial, monkeypatch):
@@ -259,7 +303,7 @@ def test_a_trial_that_was_given_a_gpu_never_trains_on_the_cpu(trial, monkeypatch
     monkeypatch.setattr(Trial, "trial_resources", asked)
     monkeypatch.setattr(torch, "ones", fail)
     with pytest.raises(ResourcesError, match="a GPU was allotted and cannot be used"):
-        trial()
+        trial().train()
 
 
 class TestOfAGroup:
