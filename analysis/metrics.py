@@ -8,7 +8,6 @@ gives a value for one trial and, for the bootstrap, one for each resample of its
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,10 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import config_context
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import get_scorer, get_scorer_names
 
 from analysis.formatting import number, percent, points
 from trainable.errors import SettingsError
@@ -30,22 +25,6 @@ and trial; what is computed for all resamples at once has `bootstrap.RESAMPLES`.
 
 Counts = NDArray[np.float64]
 """(B, C) Images in each of B resamples that are of each class, are classified as it, or both."""
-
-
-class StoredProbabilities(ClassifierMixin, BaseEstimator):
-    """A classifier, as scikit-learn's scorers want one, whose images are its predictions already."""
-
-    def __init__(self, n_classes: int) -> None:
-        self.n_classes = n_classes
-
-    @property
-    def classes_(self) -> NDArray[np.integer[Any]]:
-        """(C,) The labels."""
-        return np.arange(self.n_classes)
-
-    def predict_proba(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The probabilities (n, C) that it is given."""
-        return X
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,18 +115,14 @@ class Metric:
         for array in (labels, probabilities, times):
             key.update(np.ascontiguousarray(array).tobytes())
         if key.digest() not in self.known:
+            from analysis import scorers  # scikit-learn is slow to import
+
             n_classes = probabilities.shape[1]
             exact = probabilities.astype(float)
             exact /= exact.sum(axis=1, keepdims=True)  # to the last digit, as scorers want it
             all_drawn = (times @ (labels[:, None] == np.arange(n_classes)) > 0).all(axis=1)
-            model, scorer = StoredProbabilities(n_classes), get_scorer(self.name)
             values = np.full(len(times), np.nan)
-            with config_context(assume_finite=True, skip_parameter_validation=True):
-                for row, weights in enumerate(times):
-                    if all_drawn[row]:
-                        values[row] = scorer(
-                            model, exact, labels, sample_weight=weights.astype(float)
-                        )
+            values[all_drawn] = scorers.values(self.name, labels, exact, times[all_drawn])
             self.known[key.digest()] = values
         return self.known[key.digest()]
 
@@ -264,10 +239,14 @@ def metric_named(name: str, n_classes: int) -> Metric:
     """
     if name in COUNTED:
         return COUNTED[name]
-    if name not in get_scorer_names() or not _scores_probabilities(name, n_classes):
-        possible = (*COUNTED, *(n for n in get_scorer_names() if _possible(n, n_classes)))
+    from analysis import scorers
+
+    names = scorers.names()
+    if name not in names or not scorers.takes_probabilities(name, n_classes):
+        others = [n for n in names if n not in COUNTED]
+        possible = (*COUNTED, *(n for n in others if scorers.takes_probabilities(n, n_classes)))
         why = "takes no probabilities and weights of images"
-        found = f"{why} for {n_classes} classes" if name in get_scorer_names() else "is unknown"
+        found = f"{why} for {n_classes} classes" if name in names else "is unknown"
         raise SettingsError(f"--metric {name} {found}; expected one of {', '.join(possible)}")
     return Metric(
         name=name,
@@ -277,26 +256,3 @@ def metric_named(name: str, n_classes: int) -> Metric:
         "computed on its own, and only those in which every class has an image",
         shares=name == "top_k_accuracy",
     )
-
-
-def _possible(name: str, n_classes: int) -> bool:
-    return name not in COUNTED and _scores_probabilities(name, n_classes)
-
-
-def _scores_probabilities(name: str, n_classes: int) -> bool:
-    """Whether a scorer of scikit-learn takes probabilities and weights, tried on a few images."""
-    labels = np.tile(np.arange(n_classes), 2)
-    uniform = np.full((len(labels), n_classes), 1 / n_classes)
-    probabilities = 0.5 * uniform + 0.5 * np.eye(n_classes)[labels]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UndefinedMetricWarning)
-        try:
-            get_scorer(name)(
-                StoredProbabilities(n_classes),
-                probabilities,
-                labels,
-                sample_weight=np.ones(len(labels)),
-            )
-        except (AttributeError, TypeError, ValueError, UndefinedMetricWarning):
-            return False  # it asks for predicted classes, takes no weights, or not so many classes
-    return True

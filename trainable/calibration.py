@@ -21,8 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
 from trainable.errors import CheckpointError
 
@@ -78,6 +76,9 @@ def fit_temperature(probabilities: NDArray[Any], labels: NDArray[Any]) -> Temper
     labels
         Shape (n,), 0 to C - 1.
     """
+    from scipy.optimize import minimize_scalar  # SciPy is slow to import, and not all need it
+    from scipy.special import log_softmax
+
     logits = _logits(probabilities)
 
     def loss(scale: float) -> float:
@@ -100,6 +101,8 @@ def fit_temperature(probabilities: NDArray[Any], labels: NDArray[Any]) -> Temper
 
 def scaled(probabilities: NDArray[Any], temperature: float) -> NDArray[np.float64]:
     """Probabilities (n, C) at a temperature."""
+    from scipy.special import softmax
+
     return softmax(_logits(probabilities) / temperature, axis=1)
 
 
