@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import sparse, stats
 
 from analysis import formatting
 from analysis.results.schema import Results
@@ -23,6 +22,8 @@ from analysis.stats.estimates import LEVEL, Estimate, student_half_width, wilson
 from analysis.stats.seed_predictions import SeedPredictions, at_largest, described
 
 BINS = 15
+CHUNK = 200
+"""Resamples that are computed at once."""
 PERFECT = 200
 """Draws for the error that a perfectly calibrated model would show."""
 
@@ -131,7 +132,7 @@ def expected_errors(of_inits: Sequence[SeedPredictions]) -> list[Estimate]:
     estimates: list[Estimate] = []
     for predictions, errors in zip(of_inits, by_seed, strict=True):
         value, seeds = float(errors.mean()), student_half_width(known, [predictions.n_seeds])
-        low, high = over_images(predictions.seen, partial(_mean_error, predictions))
+        low, high = over_images(len(predictions.rows), ResampledErrors(predictions))
         low, high = min(low, value), max(high, value)
         low = max(0.0, float(value - np.hypot(value - low, seeds)))
         high = min(1.0, float(value + np.hypot(high - value, seeds)))
@@ -139,33 +140,67 @@ def expected_errors(of_inits: Sequence[SeedPredictions]) -> list[Estimate]:
     return estimates
 
 
-def _mean_error(predictions: SeedPredictions, weights: NDArray[Any]) -> float:
-    return float(errors_by_seed(predictions.confidence, predictions.correct, weights).mean())
+class ResampledErrors:
+    """The mean error of all seeds, for many resamples of the images at once.
 
-
-def over_images(
-    seen: NDArray[np.bool_], statistic: Callable[[NDArray[Any]], float]
-) -> tuple[float, float]:
-    """The basic bootstrap interval, over images, of a statistic of one cell.
+    Which bin an image falls into does not depend on the resample, so the gap between confidence and
+    accuracy in a bin is linear in how often each image was drawn: one sparse product for all resamples.
 
     Parameters
     ----------
-    seen
-        Shape (S, n): which images each seed is scored on.
-    statistic
-        Of weights of shape (S, n): how often each image was drawn, 0 where it is not seen.
+    predictions : SeedPredictions
+        Of S seeds and n images.
     """
-    n = seen.shape[1]
+
+    def __init__(self, predictions: SeedPredictions) -> None:
+        seeds, images = predictions.seen.shape
+        seed, image = np.nonzero(predictions.seen)
+        gaps = (predictions.confidence - predictions.correct)[seed, image]
+        bins = bin_of(predictions.confidence)[seed, image] + BINS * seed
+        self.gaps = sparse.csr_array((gaps, (bins, image)), shape=(BINS * seeds, images))
+        self.seen = predictions.seen.astype(float)
+
+    def __call__(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(B,) errors; `counts` (B, n): how often each image was drawn."""
+        gaps = np.abs(self.gaps @ counts.T).reshape(-1, BINS, len(counts)).sum(axis=1)
+        return (gaps / (self.seen @ counts.T)).mean(axis=0)
+
+
+def over_images(
+    n: int, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> tuple[float, float]:
+    """The basic bootstrap interval, over `n` images, of a statistic of one cell.
+
+    Parameters
+    ----------
+    statistic
+        Takes (B, n), how often each image was drawn in each of B resamples; gives (B,).
+    """
+
+    def of_drawn(drawn: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
+        del axis  # always the last
+        rows = drawn.reshape(-1, n)
+        values = [
+            statistic(_counts(part, n)) for part in np.array_split(rows, len(rows) // CHUNK + 1)
+        ]
+        return np.concatenate(values).reshape(drawn.shape[:-1])
+
     interval = stats.bootstrap(
         (np.arange(n),),
-        lambda drawn: statistic(np.bincount(drawn, minlength=n) * seen),
+        of_drawn,
         n_resamples=RESAMPLES,
-        vectorized=False,
+        vectorized=True,
         confidence_level=LEVEL,
         method="basic",
         rng=np.random.default_rng(0),
     ).confidence_interval
     return float(interval.low), float(interval.high)
+
+
+def _counts(drawn: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """(B, n): how often each of `n` images is among the drawn ones, (B, m)."""
+    cells = drawn + n * np.arange(len(drawn))[:, None]
+    return np.bincount(cells.ravel(), minlength=n * len(drawn)).reshape(-1, n).astype(float)
 
 
 def perfect_error(predictions: SeedPredictions) -> float:

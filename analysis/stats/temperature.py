@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.results.schema import Results
-from analysis.stats.calibration import errors_by_seed, expected_errors, over_images
+from analysis.stats.calibration import (
+    ResampledErrors,
+    errors_by_seed,
+    expected_errors,
+    over_images,
+)
 from analysis.stats.estimates import Estimate, student_half_width
 from analysis.stats.seed_predictions import SeedPredictions, at_largest
 from trainable import calibration
@@ -96,7 +100,10 @@ def _changes(before: Sequence[SeedPredictions], after: Sequence[SeedPredictions]
     estimates: list[Estimate] = []
     for b, a, changes in zip(before, after, by_seed, strict=True):
         value, seeds = float(changes.mean()), student_half_width(known, [b.n_seeds])
-        low, high = over_images(b.seen, partial(_mean_change, b, a))
+        first, second = ResampledErrors(b), ResampledErrors(a)
+        low, high = over_images(
+            len(b.rows), lambda counts, first=first, second=second: second(counts) - first(counts)
+        )
         below = float(np.hypot(max(value - low, 0.0), seeds))
         above = float(np.hypot(max(high - value, 0.0), seeds))
         estimates.append(Estimate(value=value, low=value - below, high=value + above, how=how))
@@ -109,7 +116,3 @@ def _change(
     """(S,) change of each seed's error."""
     first, second = (errors_by_seed(p.confidence, p.correct, weights) for p in (before, after))
     return second - first
-
-
-def _mean_change(before: SeedPredictions, after: SeedPredictions, weights: NDArray[Any]) -> float:
-    return float(_change(before, after, weights).mean())

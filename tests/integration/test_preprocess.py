@@ -26,7 +26,7 @@ def test_a_pool_of_processes_makes_the_same_images(survey_path, tmp_path, monkey
         names = [f"{label}/{number}.jpg" for label in "ab" for number in range(50)]
         path = write_pictures(tmp_path / "images", names, size=(31, 20))
     alone, steps = call(path, tmp_path / "alone"), []
-    monkeypatch.setattr(preprocess, "useful_processes", lambda n: 2)
+    monkeypatch.setattr(preprocess, "useful_processes", lambda *_: 2)
     together = call(path, tmp_path / "together", progress=lambda *step: steps.append(step))
     np.testing.assert_array_equal(alone, together)
     assert steps[-1] == (len(alone), len(alone))
@@ -36,7 +36,7 @@ def test_an_image_that_a_process_cannot_read_is_told_by_its_path(tmp_path, monke
     names = [f"{label}/{number}.png" for label in "ab" for number in range(40)]
     survey = open_survey(write_pictures(tmp_path / "images", names))
     (tmp_path / "images" / "b" / "7.png").write_bytes(b"no picture")
-    monkeypatch.setattr(preprocess, "useful_processes", lambda n: 2)
+    monkeypatch.setattr(preprocess, "useful_processes", lambda *_: 2)
     with pytest.raises(DataError, match=r"images/b/7\.png cannot be read: its 10 bytes"):
         cached_images(survey, transform="resize", size=16, cache_dir=str(tmp_path / "cache"))
 

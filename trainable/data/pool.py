@@ -10,6 +10,8 @@ from trainable.machine import usable_cpus
 
 ITEMS_OF_A_PROCESS = 2000
 """Images that pay for the start of a process, which takes seconds."""
+PIXELS_OF_A_PROCESS = ITEMS_OF_A_PROCESS * 256**2
+"""Their pixels: small images take less time, and pay for it in larger numbers."""
 JOB = 32
 """Items that a process is given at once."""
 JOBS_OF_A_PROCESS = 8
@@ -21,9 +23,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def useful_processes(items: int) -> int:
-    """Processes for so many items: no more than CPUs, and none that costs more than it saves."""
-    return max(1, min(usable_cpus(), items // ITEMS_OF_A_PROCESS))
+def useful_processes(items: int, pixels: int | None = None) -> int:
+    """Processes for so many images: no more than CPUs, and none that costs more than it saves.
+
+    Parameters
+    ----------
+    pixels
+        Of all images together, if their sizes are known.
+    """
+    useful = items // ITEMS_OF_A_PROCESS
+    if pixels is not None:
+        useful = min(useful, pixels // PIXELS_OF_A_PROCESS)
+    return max(1, min(usable_cpus(), useful))
 
 
 def map_jobs(

@@ -101,7 +101,8 @@ def cached_images(
         flags: list[np.ndarray] = []
         pictures = survey.images.pictures(np.arange(n))
         job = partial(_prepared, prepare)
-        for images, of_one_colour in map_jobs(job, pictures, processes=useful_processes(n)):
+        processes = useful_processes(n, int(survey.image_sizes.prod(1).sum()))
+        for images, of_one_colour in map_jobs(job, pictures, processes=processes):
             flags.append(of_one_colour)
             yield images
         # before the array gets its name: images that show nothing are not kept

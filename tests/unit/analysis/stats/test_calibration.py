@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import synthetic
@@ -51,6 +53,22 @@ def test_weights_repeat_images():
     weights = np.random.default_rng(2).integers(0, 3, 60)
     repeated = [np.repeat(a, weights, axis=1) for a in (confidence, correct)]
     assert errors_by_seed(confidence, correct, weights) == pytest.approx(errors_by_seed(*repeated))
+
+
+def test_many_resamples_at_once_are_one_after_the_other(monkeypatch):
+    random = np.random.default_rng(5)
+    made = predictions(*drawn(random, 90, seeds=3))
+    seen = random.random((3, 90)) < 0.8
+    made = replace(made, seen=seen, probabilities=made.probabilities * seen[..., None])
+    counts = random.integers(0, 4, (7, 90))
+    one_by_one = [
+        errors_by_seed(made.confidence, made.correct, of_one * seen).mean() for of_one in counts
+    ]
+    errors = calibration.ResampledErrors(made)
+    assert errors(counts.astype(float)) == pytest.approx(one_by_one)
+    interval = calibration.over_images(90, errors)
+    monkeypatch.setattr(calibration, "CHUNK", 33)
+    assert calibration.over_images(90, errors) == interval
 
 
 @pytest.mark.parametrize(("confidence", "number"), [(1 / 15, 0), (1.0, 14), (0.5, 7), (0.0, 0)])

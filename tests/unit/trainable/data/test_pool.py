@@ -49,3 +49,10 @@ def test_nothing_gives_nothing():
 def test_few_images_are_not_worth_a_process(monkeypatch):
     monkeypatch.setattr(pool, "usable_cpus", lambda: 8)
     assert [useful_processes(n) for n in (0, 724, 5000, 100_000)] == [1, 1, 2, 8]
+
+
+def test_small_images_pay_for_a_process_in_larger_numbers(monkeypatch):
+    monkeypatch.setattr(pool, "usable_cpus", lambda: 8)
+    counts = (4600, 17_736, 100_000)
+    assert [useful_processes(n, n * 128**2) for n in counts] == [1, 2, 8]
+    assert [useful_processes(n, n * 424**2) for n in counts] == [2, 8, 8]
