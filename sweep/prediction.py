@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from analysis.results import load
 from analysis.results.chosen import Chosen, best_trials, named_trials
+from analysis.stats.estimates import wilson
 from sweep import shards
 from sweep.predict import PredictConfig
 from sweep.shards import Shards
@@ -35,7 +36,7 @@ from trainable.config import Precision, TrainingConfig
 from trainable.data.pictures import PictureError
 from trainable.data.pool import map_jobs, useful_processes
 from trainable.data.sources.source import Picture, some
-from trainable.data.unlabelled import ImageSet, open_unlabelled
+from trainable.data.unlabelled import LABEL_COLUMN, PATH_COLUMN, ImageSet, open_unlabelled
 from trainable.devices import choose_device
 from trainable.errors import DataError, SettingsError
 from trainable.forward_backward import use_precision
@@ -279,6 +280,8 @@ def run(config: PredictConfig) -> str:
             made = _workers(config, job, missing, device)
             _follow(made, job, missing, console)
             unreadable = _unreadable(job)
+            if config.labels is None:
+                _tell_accuracy(job, console)
             job.shards.finish(job.schema)
         else:
             unreadable = []
@@ -412,7 +415,12 @@ def _open_images(config: PredictConfig, network: Classifier, console: Console) -
     if "://" not in location and not is_path(location):
         location = str(data_path(location, config.cache_dir))
     of_trial = network.config.data.source if network.config else None
-    images = open_unlabelled(location, labels=config.labels, flags=config.source(of_trial))
+    images = open_unlabelled(
+        location,
+        labels=config.labels,
+        flags=config.source(of_trial),
+        classes=network.class_names,
+    )
     for note in images.notes:
         console.print(note, highlight=False, soft_wrap=True)
     rows = np.unique(np.linspace(0, images.n - 1, TRIED).astype(np.int64))
@@ -525,6 +533,32 @@ def _unreadable(job: Job) -> list[str]:
         rows = zip(bad.column(named).to_pylist(), bad.column(PROBLEM).to_pylist(), strict=True)
         found += [f"{named} {name}: {problem}" for name, problem in rows]
     return found
+
+
+def _tell_accuracy(job: Job, console: Console) -> None:
+    """The accuracy on the images that lie in folders named after the classes, if there are any."""
+    if not job.class_names or job.images.schema.names != [PATH_COLUMN, LABEL_COLUMN]:
+        return
+    right = [
+        label == predicted
+        for table in job.shards.read([LABEL_COLUMN, PREDICTED])
+        for label, predicted in zip(
+            table.column(LABEL_COLUMN).to_pylist(),
+            table.column(PREDICTED).to_pylist(),
+            strict=True,
+        )
+        if label is not None and predicted is not None
+    ]
+    if not right:
+        return
+    accuracy = wilson(float(np.mean(right)), len(right))
+    console.print(
+        f"{len(right):,} images lie in folders named after the classes (column {LABEL_COLUMN}): "
+        f"{accuracy.value:.1%} are predicted as their folder says (95% CI {accuracy.low:.1%} to "
+        f"{accuracy.high:.1%}). Images that the trial was trained on count, if they are among them.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _summary(job: Job, unreadable: Sequence[str]) -> str:

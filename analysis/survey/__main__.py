@@ -114,7 +114,7 @@ def write_report(options: SurveyReport) -> Path:
     page = report(analysis, name)
     out = options.out or Path("ray_results") / f"survey-{name}"
     path = write(page, out / "survey.html")[0]
-    for sentence in page.sections[0].paragraphs:
+    for sentence in (*survey.notes, *page.sections[0].paragraphs):
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     console.print(f"Wrote {path}", highlight=False, markup=False, soft_wrap=True)
     return path

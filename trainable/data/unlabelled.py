@@ -33,6 +33,8 @@ from trainable.errors import DataError
 
 PATH_COLUMN = "path"
 """Column of the images' paths below a folder without a catalogue."""
+LABEL_COLUMN = "label"
+"""Column of the class that an image's folder is named after."""
 CHANNELS = 3
 
 
@@ -101,6 +103,7 @@ def open_unlabelled(
     *,
     labels: str | Path | None = None,
     flags: SourceFlags = SourceFlags(),  # noqa: B008 - frozen
+    classes: Sequence[str] = (),
 ) -> ImageSet:
     """Open images that need no labels.
 
@@ -113,6 +116,9 @@ def open_unlabelled(
         Catalogue with a row for each image below the folder.
     flags
         How images are read: the column of images and how FITS files are shown.
+    classes
+        Names of classes. If images of a folder without a catalogue lie in folders with these names, a
+        column ``label`` has the name for each of them.
 
     Raises
     ------
@@ -133,17 +139,27 @@ def open_unlabelled(
     if hugging_face.recognises(request):
         return open_tables(str(path), flags)
     if path.is_dir():
-        return _open_folder(path, flags)
+        return _open_folder(path, flags, classes)
     if is_image(path.name):
         return _of_files(path.parent, (path.name,), flags, notes=())
     return _open_hdf5(path)
 
 
-def _open_folder(root: Path, flags: SourceFlags) -> ImageSet:
+def _open_folder(root: Path, flags: SourceFlags, classes: Sequence[str]) -> ImageSet:
     found = find_files(root)
     if not found.images:
         raise DataError(f"{root} holds no images: give a folder with images in it")
-    return _of_files(root, found.images, flags, notes=found.notes(root))
+    names = list(map(displayable, found.images))
+    table = pa.table({PATH_COLUMN: pa.array(names, pa.string())})
+    labels = pa.array([_class_of(name, classes) for name in names], pa.string())
+    if labels.null_count < len(names):
+        table = table.append_column(LABEL_COLUMN, labels)
+    return _of_files(root, found.images, flags, notes=found.notes(root), table=table)
+
+
+def _class_of(name: str, classes: Sequence[str]) -> str | None:
+    """The class that the outermost such folder of a path is named after."""
+    return next((folder for folder in name.split("/")[:-1] if folder in classes), None)
 
 
 def _of_files(

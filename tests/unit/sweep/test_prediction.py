@@ -190,6 +190,35 @@ def test_unreadable_images_keep_their_rows_and_are_named(predict, survey_path, t
     assert "path 03.png: its 10 bytes are no picture" in predict.said
 
 
+def test_labels_of_class_folders_are_carried_and_scored(predict, survey_path, tmp_path, capsys):
+    survey = open_survey(survey_path)
+    rows = range(0, 60, 3)
+    for row, image in zip(rows, survey.read_images(rows), strict=True):
+        folder = tmp_path / "in" / f"kind {survey.labels[row]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{row:02}.png")
+    Image.fromarray(image).save(tmp_path / "in" / "unsorted.png")
+    (folder / "damaged.png").write_bytes(b"no picture")
+    found = predict(images=str(tmp_path / "in"), trial=(PROBE,))
+    said = " ".join(capsys.readouterr().err.split())
+    assert found.columns[:2].tolist() == ["path", "label"]
+    assert found.set_index("path")["label"].isna().sum() == 1
+    scored = found.dropna(subset=["label", "predicted_class"])
+    assert len(scored) == 20
+    assert (scored["label"] == [path.split("/")[0] for path in scored["path"]]).all()
+    right = (scored["label"] == scored["predicted_class"]).mean()
+    assert f"20 images lie in folders named after the classes (column label): {right:.1%}" in said
+
+
+def test_folders_with_other_names_give_no_labels(predict, survey_path, tmp_path, capsys):
+    (tmp_path / "in" / "2026").mkdir(parents=True)
+    (image,) = open_survey(survey_path).read_images([0])
+    Image.fromarray(image).save(tmp_path / "in" / "2026" / "a.png")
+    found = predict(images=str(tmp_path / "in"), trial=(PROBE,))
+    assert "label" not in found
+    assert "folders named" not in capsys.readouterr().err
+
+
 def test_no_image_can_be_read(predict, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"x")

@@ -45,7 +45,7 @@ def test_a_file_without_positions_says_so(survey_path, tmp_path):
     assert not (out / "pairs_by_sky.csv").exists()
 
 
-def test_a_folder_with_a_catalogue(tmp_path):
+def test_a_folder_with_a_catalogue(tmp_path, capsys):
     """Images that are not square, one pair at one place, one image without a position."""
     names = [f"{number}.png" for number in range(8)]
     folder = write_pictures(tmp_path / "images", names, size=(40, 30))
@@ -58,6 +58,7 @@ def test_a_folder_with_a_catalogue(tmp_path):
     assert main([*arguments, "--out", str(out), "--seeds", "0"]) == 0
     page = (out / "survey.html").read_text()
     assert "7 images of 40 × 30 pixels in 2 classes" in page
+    assert "Left out: 1 of 8 images" in capsys.readouterr().out
     assert "not known of 1 of the 7 images" in page
     assert "Left out: 1 of 8 images" in page
     assert "7 of 7 images: transform “resize” (the paper&#39;s) squashes them" in page

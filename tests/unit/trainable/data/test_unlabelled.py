@@ -28,6 +28,19 @@ def test_folder_of_pictures_however_deep(tmp_path):
     assert open_unlabelled(tmp_path / "in").fingerprint != images.fingerprint
 
 
+def test_folders_named_after_classes_give_labels(tmp_path):
+    names = ["a.png", "new/b.png", "test/disc/3/c.png", "test/smooth/d.png"]
+    write_pictures(tmp_path / "in", names)
+    classes = ("disc", "edge-on", "smooth")
+    images = open_unlabelled(tmp_path / "in", classes=classes)
+    assert images.columns(0, 4).to_pydict() == {
+        "path": names,
+        "label": [None, None, "disc", "smooth"],
+    }
+    others = open_unlabelled(tmp_path / "in", classes=("merger",))
+    assert others.schema.names == ["path"]
+
+
 def test_one_picture(tmp_path):
     write_pictures(tmp_path, ["a.png", "b.png"])
     images = open_unlabelled(tmp_path / "b.png")
