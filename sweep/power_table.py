@@ -181,7 +181,12 @@ def _in_words(found: Remedy, budget: Budget) -> str:
     enough: list[str] = []
     alone: list[str] = []
     if found.images is None:
-        alone.append(f"no number of images alone, as {min(budget.seeds)} seeds differ too much")
+        seeds = min(budget.seeds)
+        alone.append(
+            f"no number of images alone, as {seeds} seeds differ too much"
+            if seeds > 1
+            else "no number of images alone, as one seed may be far from the mean"
+        )
     else:
         enough.append(f"{found.images:,} images")
     if found.seeds is None:
