@@ -58,6 +58,11 @@ def test_the_table_fits_80_columns_and_has_the_numbers():
     assert "typical values" in text
 
 
+def test_one_seed_is_said_to_be_one():
+    text = words(power_table(manifest(seeds=(0,)), 2.0, None))
+    assert "no number of images alone, as one seed may be far from the mean" in text
+
+
 def test_the_power_is_that_of_the_first_architecture_with_both_inits():
     of = manifest()
     first = replace(of.backbones[0], arch="without_scratch")

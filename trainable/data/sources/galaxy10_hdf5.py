@@ -137,7 +137,10 @@ def _read_fields(file: h5py.File) -> dict[str, Any]:
             has = [
                 name if _is_dataset(file, name) else f"{name} (a group)" for name in map(str, file)
             ]
-        raise DataError(f"must have data sets 'images' and 'ans', has {has or 'none'}")
+        raise DataError(
+            f"must have data sets 'images' and 'ans', has {has or 'none'}: write a file with these "
+            "names, as docs/guide/own-data.md shows"
+        )
     shape = cast("tuple[int, ...]", images.shape or ())
     dtype = images.dtype
     is_image = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))

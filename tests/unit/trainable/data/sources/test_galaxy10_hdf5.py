@@ -204,7 +204,7 @@ def test_galaxy10_as_published():
     [
         ({"images": None}, r"must have data sets 'images' and 'ans', has \['ans'\]"),
         ({"ans": None}, r"must have data sets 'images' and 'ans', has \['images'\]"),
-        ({"images": None, "ans": None}, "has none"),
+        ({"images": None, "ans": None}, "has none: write a file with these names"),
         ({"images": None, "images/raw": IMAGES}, r"has \['ans', 'images \(a group\)'\]"),
         ({"images": IMAGES[..., 0, 0]}, r"'images' is \(600, 4\) uint8, must be \(N, H, W, 3\)"),
         ({"images": IMAGES[..., :2]}, r"'images' is \(600, 4, 4, 2\)"),
