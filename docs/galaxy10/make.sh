@@ -20,4 +20,6 @@ python -m sweep.run "${common[@]}" --name galaxy10-modern --arch vit_demo --prot
 cd ray_results
 python -m analysis.report galaxy10 vit-b16-untrained vit-b16-last-2 vit-b16-scratch galaxy10-modern --out galaxy10-all
 cd ..
-bash docs/galaxy10/copy.sh ray_results/galaxy10-all
+cp ray_results/galaxy10-all/trials.csv ray_results/galaxy10-all/figures/backbones.png docs/galaxy10
+cp ray_results/galaxy10-all/tables/backbones.md docs/galaxy10/labels-needed.md
+cp ray_results/galaxy10-all/tables/architectures.md docs/galaxy10
