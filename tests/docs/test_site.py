@@ -8,11 +8,10 @@ import sys
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+import pandas as pd
 import pytest
 from helpers import documentation, interval_coverage
 from helpers.surveys import ROOT
-
-TABLE = ROOT / "docs" / "real-galaxies" / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -77,17 +76,33 @@ def test_every_module_is_in_the_api_reference(site, package):
     assert {name for name in modules if f'id="{name}"' not in reference} == set()
 
 
-def test_figures_of_the_readme_are_those_of_the_page_on_real_galaxies():
-    def differences(page):
-        return [
-            table[1:]
-            for table in documentation.tables(page)
-            if table[0][-1] == "1,711 labels" and any("[" in cell for cell in table[1])
-        ]
+METHODS = {
+    "CLIP ViT-B/16, linear probe": ("clip", "pretrained", "paper+probe"),
+    "CLIP ViT-B/16, last two blocks": ("clip", "pretrained", "paper+last_2"),
+    "EfficientNet-Lite0 (ImageNet), linear probe": ("lite0", "pretrained", "paper+probe"),
+    "small ViT from scratch, the paper's protocol": ("vit_demo", "scratch", "paper+probe"),
+    "small ViT from scratch, `--protocol modern`": ("vit_demo", "scratch", "modern"),
+}
+"""Row of README → what the architecture's name contains, init and protocol of its trials."""
 
-    (shown,), (known,) = map(differences, (ROOT / "README.md", TABLE))
-    assert len(shown) == 3
-    assert shown == known
+
+def test_accuracies_of_the_readme_are_those_of_the_trials():
+    trials = pd.read_csv(ROOT / "docs" / "galaxy10" / "trials.csv")
+    trials = trials[trials["status"] == "complete"]
+    (table,) = (t for t in documentation.tables(ROOT / "README.md") if t[0][-1] == "579 labels")
+    budgets = [int(name.split()[0]) for name in table[0][1:]]
+    assert [row[0] for row in table[1:]] == list(METHODS)
+    for name, *shown in table[1:]:
+        arch, init, protocol = METHODS[name]
+        of_method = trials[
+            trials["arch"].str.contains(arch)
+            & (trials["init"] == init)
+            & (trials["protocol"] == protocol)
+        ]
+        for budget, cell in zip(budgets, shown, strict=True):
+            accuracy = 100 * of_method.loc[of_method["n_labels"] == budget, "accuracy"]
+            known = f"{accuracy.mean():.1f} ± {accuracy.std():.1f}" if len(accuracy) else ""
+            assert cell.strip("*") == known, (name, budget)
 
 
 def test_the_tables_of_coverage_are_those_of_the_command(tmp_path):
