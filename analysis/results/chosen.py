@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from analysis.formatting import percent
 from analysis.results.schema import COMPLETE, Results, records, rows_where
 from trainable.errors import SweepError
@@ -60,9 +62,39 @@ def best_trials(results: Results, number: int = 1) -> tuple[Chosen, ...]:
             results,
             row,
             f"number {rank} by validation accuracy ({percent(row['best_val_accuracy'])}) of "
-            f"{len(compared)} complete trials with {most:,} labels",
+            f"{len(compared)} complete trials with {most:,} labels"
+            + (_doubt(results, order) if rank == 1 else ""),
         )
         for rank, row in enumerate(order[:number], start=1)
+    )
+
+
+def _doubt(results: Results, order: Sequence[dict[str, Any]]) -> str:
+    """That another method is more accurate on the test set than that of the trial chosen; else empty.
+
+    The best of many epochs on few validation images is lucky, and a probe's accuracy out of fold is
+    not, so that validation may choose the wrong method. The test set chooses nothing here either: it
+    is left to the reader.
+
+    Parameters
+    ----------
+    order
+        Rows of the trials compared, the chosen one first.
+    """
+    if results.scored_on != "test":
+        return ""
+    methods: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in order:
+        methods.setdefault((row["arch"], row["init"], row["protocol"]), []).append(row)
+    means = [
+        (float(np.mean([row["accuracy"] for row in rows])), rows[0]) for rows in methods.values()
+    ]
+    (own, _), (best, other) = means[0], max(means, key=lambda mean: mean[0])
+    if best <= own:
+        return ""
+    return (
+        f"; but on the test set trials like {other['trial']} are right on {percent(best)} on average and "
+        f"those like this one on {percent(own)}, so consider --trial {other['trial']}"
     )
 
 
