@@ -23,7 +23,8 @@ name=galaxy10
 
 cd "$project"
 source .venv/bin/activate
-export SWEEP_CACHE_DIR=${TMPDIR:-/tmp}/vit-label-sweep-$(id -un) # on the node's own disk
+SWEEP_CACHE_DIR=${TMPDIR:-/tmp}/vit-label-sweep-$(id -un) # on the node's own disk
+export SWEEP_CACHE_DIR
 export RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))') # srun passes it on
 export RAY_AUTH_TOKEN

@@ -82,11 +82,9 @@ def address(tmp_path_factory, survey_path, weights_path):
 def test_the_page_in_a_browser_fetches_from_itself_alone(address, tmp_path):
     command = [
         *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-        *f"--user-data-dir={tmp_path / 'profile'}",
-        *(
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            "--disable-background-networking",
-        ),
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--disable-background-networking",
         *("--disable-component-update", "--disable-sync", "--no-first-run"),
         *("--virtual-time-budget=20000", address),
     ]
