@@ -24,6 +24,7 @@ from trainable.errors import EXIT_CODE, SettingsError, UserError
 if TYPE_CHECKING:
     from analysis.label_audit.features import LabelledFeatures
     from analysis.label_audit.page import LabelAudit
+    from analysis.progress import Step
 
 PROGRAM = "python -m analysis.label_audit"
 DESCRIPTION = """Which labels are wrong: suspected errors with their images, and how many there can be.
@@ -34,8 +35,6 @@ Confident learning (Northcutt et al. 2021, cleanlab) on out-of-fold probabilitie
 all labelled images, the test set among them. --check flips labels on purpose to see what the estimate is worth.
 Without a sweep: --data, and a pre-trained backbone as --arch.
 """
-Step = Callable[[int, int], None]
-"""Called with what is done and how much there is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,25 +164,13 @@ def write_audit(config: AuditConfig, command: str) -> Path:
     """
     # slow to import, which --help needs none of
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     from analysis.label_audit.page import page
+    from analysis.progress import bars
     from analysis.report.render import write
 
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-
-        def show(what: str) -> Step:
-            task = progress.add_task(what, total=None)
-            return lambda done, total: progress.update(task, completed=done, total=total)
-
+    with bars(console) as show:
         analysis = examine(config, command, show)
     made = page(analysis)
     path = write(made, config.folder / "label_audit.html")[0]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from analysis.formatting import number, percent, points
 from analysis.label_audit.confident_learning import Audit
@@ -30,9 +27,8 @@ from analysis.report.section import (
     build,
 )
 from analysis.report.tables import ReportTable
+from analysis.report.thumbnails import small_jpeg
 
-SIDE = 160
-"""Longer side of a small picture, pixels."""
 PAIRS = 12
 """Pairs of given and suggested class that are listed."""
 
@@ -374,16 +370,9 @@ def _thumbnails(
 ) -> tuple[Thumbnail, ...]:
     images = analysis.images.survey.read_images(analysis.images.selection.rows[indices])
     return tuple(
-        Thumbnail(data_uri=_data_uri(image), lines=text)
+        Thumbnail(data_uri=small_jpeg(image), lines=text)
         for image, text in zip(images, lines, strict=True)
     )
-
-
-def _data_uri(image: NDArray[np.uint8]) -> str:
-    picture, buffer = Image.fromarray(image), BytesIO()
-    picture.thumbnail((SIDE, SIDE))
-    picture.save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 SECTIONS = (answer, suspects, pairs, checked, to_review, made)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.special import entr, softmax
 
 from analysis.formatting import percent
@@ -21,6 +18,7 @@ from analysis.label_next.data import Candidates, Step
 from analysis.label_next.orders import SHOWN, WITH_CLASSIFIER, Order, OrderName, Pool
 from analysis.report.render import Page
 from analysis.report.section import Bullets, Command, Note, Section, Thumbnail, Thumbnails
+from analysis.report.thumbnails import small_jpeg
 from analysis.results.chosen import Chosen
 from trainable import calibration
 from trainable.classifier import Classifier
@@ -38,8 +36,6 @@ FALSE_ALARMS = 0.05
 """As the default of ``sweep.predict``."""
 MOST_SHOWN = 1000
 """Images on the page."""
-SIDE = 160
-"""Longer side of a thumbnail, pixels."""
 NAMES = ("path", "id", "file", "row")
 """Columns that tell which image it is, the first that there is."""
 REASONS: dict[OrderName, str] = {
@@ -336,12 +332,3 @@ def thumbnails(
             lines.append("unlike the training images")
         items.append(Thumbnail(data_uri=pictures[row], lines=tuple(lines)))
     return tuple(items)
-
-
-def small_jpeg(pixels: NDArray[np.uint8]) -> str:
-    """An image (H, W, 3) with at most `SIDE` pixels a side, for ``<img src>``."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((SIDE, SIDE))
-    buffer = BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -20,11 +20,9 @@ from trainable.errors import EXIT_CODE, SettingsError, UserError
 from trainable.protocol import Init
 
 if TYPE_CHECKING:
+    from analysis.progress import Step
     from analysis.survey.leakage import Trial
     from analysis.survey.sections import SurveyAnalysis
-
-Step = Callable[[int, int], None]
-"""Called with what is done and how much there is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,26 +86,14 @@ def write_report(options: SurveyReport) -> Path:
     """Read the images, write the report and print what it begins with; returns its path."""
     # slow to import, which --help needs none of
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
+    from analysis.progress import bars
     from analysis.report.render import write
     from analysis.survey.sections import report
     from trainable.prepare import is_path
 
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-
-        def show(what: str) -> Step:
-            task = progress.add_task(what, total=None)
-            return lambda done, total: progress.update(task, completed=done, total=total)
-
+    with bars(console) as show:
         analysis = examine(options, show)
     survey = analysis.survey
     name = survey.path.stem if is_path(options.data) else options.data.replace("/", "-")

@@ -15,6 +15,22 @@ from trainable.prepare import prepare
 EXPERIMENT = "run-0"
 
 
+def small_sweep(folder: Path, data: Path, weights: Path, **flags: object) -> Manifest:
+    """A sweep of ``vit_demo`` with all labels, one seed and one epoch, where `flags` say nothing else."""
+    given: dict[str, object] = {
+        "data": str(data),
+        "arch": ("vit_demo",),
+        "weights": (str(weights),),
+        "protocol": "demo",
+        "fractions": (1.0,),
+        "seeds": (0,),
+        "probe_draws": 0,
+        "max_epochs": 1,
+        "gpus": 0,
+    }
+    return train_sweep(folder, SweepConfig(**given | flags))  # type: ignore[arg-type]
+
+
 def train_sweep(folder: Path, config: SweepConfig) -> Manifest:
     """Train every trial of a sweep; its folder gets ``sweep.json`` and a checkpoint for each."""
     prepared = prepare(config)

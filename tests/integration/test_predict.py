@@ -10,9 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from helpers.surveys import ROOT, write_survey
-from helpers.trained import train_sweep
-
-from sweep.grid import SweepConfig
+from helpers.trained import small_sweep
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +22,8 @@ def survey(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(survey, weights_path, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ray_results") / "probes"
-    flags = {"protocol": "demo", "trained": ("probe",), "inits": ("pretrained",)}
-    grid = {"fractions": (0.1,), "seeds": (0,), "probe_draws": 0, "gpus": 0}
-    train_sweep(
-        folder,
-        SweepConfig(
-            data=str(survey), arch=("vit_demo",), weights=(str(weights_path),), **flags, **grid
-        ),
-    )
+    flags = {"trained": ("probe",), "inits": ("pretrained",), "fractions": (0.1,)}
+    small_sweep(folder, survey, weights_path, **flags)
     return folder
 
 

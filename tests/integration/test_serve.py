@@ -11,10 +11,8 @@ import urllib.request
 
 import numpy as np
 import pytest
-from helpers.trained import train_sweep
+from helpers.trained import small_sweep
 from PIL import Image
-
-from sweep.grid import SweepConfig
 
 pytest.importorskip("gradio")
 CHROMIUM = next(
@@ -42,18 +40,7 @@ def serve(folder, *flags):
 def address(tmp_path_factory, survey_path, weights_path):
     """Where the page of a small sweep of both inits is."""
     folder = tmp_path_factory.mktemp("served") / "small"
-    config = SweepConfig(
-        data=str(survey_path),
-        arch=("vit_demo",),
-        weights=(str(weights_path),),
-        protocol="demo",
-        trained=("head",),
-        fractions=(1.0,),
-        seeds=(0,),
-        max_epochs=1,
-        gpus=0,
-    )
-    train_sweep(folder, config)
+    small_sweep(folder, survey_path, weights_path, trained=("head",))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -7,11 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from helpers.trained import train_sweep
+from helpers.trained import small_sweep
 from PIL import Image
 
 from sweep import serving
-from sweep.grid import SweepConfig
 from sweep.predict import main as predict
 from sweep.serve import ServeConfig, main
 from trainable.data.pictures import PictureError
@@ -22,18 +21,7 @@ from trainable.errors import SettingsError, SweepError
 def folder(tmp_path_factory, survey_path, weights_path):
     """A sweep of both inits on the tiny survey, its trials trained."""
     path = tmp_path_factory.mktemp("served") / "small"
-    config = SweepConfig(
-        data=str(survey_path),
-        arch=("vit_demo",),
-        weights=(str(weights_path),),
-        protocol="demo",
-        trained=("head",),
-        fractions=(1.0,),
-        seeds=(0,),
-        max_epochs=2,
-        gpus=0,
-    )
-    train_sweep(path, config)
+    small_sweep(path, survey_path, weights_path, trained=("head",), max_epochs=2)
     return path
 
 

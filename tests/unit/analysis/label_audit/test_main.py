@@ -5,10 +5,9 @@ import h5py
 import pandas as pd
 import pytest
 from helpers.surveys import write_survey
-from helpers.trained import train_sweep
+from helpers.trained import small_sweep
 
 from analysis.label_audit.__main__ import main
-from sweep.grid import SweepConfig
 
 QUICK = ["--repeats", "3", "--rates", "0.2", "--review", "20", "--device", "cpu"]
 
@@ -74,20 +73,8 @@ def test_a_review_gives_both_ends_and_is_not_written_over(of_data, tmp_path, cap
 
 @pytest.fixture(scope="module")
 def sweep_folder(wrong_labels, weights_path, tmp_path_factory):
-    config = SweepConfig(
-        data=str(wrong_labels),
-        arch=("vit_demo",),
-        weights=(str(weights_path),),
-        protocol="demo",
-        trained=("probe",),
-        fractions=(1.0,),
-        seeds=(0,),
-        probe_draws=0,
-        max_epochs=1,
-        gpus=0,
-    )
     folder = tmp_path_factory.mktemp("sweeps") / "small"
-    train_sweep(folder, config)
+    small_sweep(folder, wrong_labels, weights_path, trained=("probe",))
     return folder
 
 

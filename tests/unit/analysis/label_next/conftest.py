@@ -1,33 +1,19 @@
 import pytest
-from helpers.trained import train_sweep
-
-from sweep.grid import SweepConfig
+from helpers.trained import small_sweep
 
 
 @pytest.fixture(scope="session")
-def small_sweep(survey_path, weights_path):
-    """Make a sweep of the tiny survey with trials that are trained in this process."""
-    given = {
-        "data": str(survey_path),
-        "arch": ("vit_demo",),
-        "weights": (str(weights_path),),
-        "protocol": "demo",
-        "trained": ("probe",),
-        "fractions": (1.0,),
-        "seeds": (0,),
-        "probe_draws": 0,
-        "max_epochs": 1,
-        "gpus": 0,
-    }
+def probed(survey_path, weights_path):
+    """Make a sweep of the tiny survey with trials that are trained in this process, a probe if not told."""
 
     def make(folder, **flags):
-        train_sweep(folder, SweepConfig(**given | flags))
+        small_sweep(folder, survey_path, weights_path, **{"trained": ("probe",)} | flags)
         return folder
 
     return make
 
 
 @pytest.fixture(scope="session")
-def swept(small_sweep, tmp_path_factory):
+def swept(probed, tmp_path_factory):
     """A sweep with trials from scratch, a probe, and all layers pre-trained."""
-    return small_sweep(tmp_path_factory.mktemp("ray_results") / "tiny", trained=("probe", "all"))
+    return probed(tmp_path_factory.mktemp("ray_results") / "tiny", trained=("probe", "all"))

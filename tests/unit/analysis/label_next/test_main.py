@@ -68,11 +68,11 @@ def test_mistakes_are_one_line_and_exit_code_2(swept, tmp_path, capsys):
     assert "48 labelled images beside its test set, and 39 to begin with leave no batch" in text
 
 
-def test_sweeps_that_cannot_be_simulated(small_sweep, survey_path, tmp_path, capsys):
-    scratch = small_sweep(tmp_path / "a", inits=("scratch",))
+def test_sweeps_that_cannot_be_simulated(probed, survey_path, tmp_path, capsys):
+    scratch = probed(tmp_path / "a", inits=("scratch",))
     text = refused(["--from", scratch, "--simulate"], capsys)
     assert "a has no complete pre-trained trial" in text
-    untested = small_sweep(
+    untested = probed(
         tmp_path / "b",
         inits=("pretrained",),
         trained=("head",),
