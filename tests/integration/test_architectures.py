@@ -93,6 +93,7 @@ def test_the_report_compares_them(compared, tmp_path):
     assert "160 pixels, evaluation" in table
 
 
+@pytest.mark.slow
 def test_a_further_seed_is_added_to_each(compared, sweep_run):
     storage, _ = compared
     before = {cell.id for cell in manifest(storage).cells}

@@ -73,6 +73,7 @@ def test_the_report_sets_the_variants_side_by_side(probed, tmp_path):
     assert any("last layer, in closed form" in row for row in rows)
 
 
+@pytest.mark.slow
 def test_more_draws_may_be_added(probed, sweep_run):
     before = {cell.id for cell in manifest(probed).cells}
     process = sweep_run(
