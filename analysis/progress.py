@@ -10,13 +10,17 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 Step = Callable[[int, int], None]
 """Called with what is done and how much there is."""
+Show = Callable[[str], Step]
+"""Called with the name of what is done; starts its bar."""
 
 
 @contextmanager
-def bars(console: Console) -> Generator[Callable[[str], Step]]:
-    """Within it: a function that starts a bar with a name and gives what moves it."""
+def bars(console: Console) -> Generator[Show]:
+    """Bars on a terminal, nothing elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as progress:
 
         def show(what: str) -> Step:
             task = progress.add_task(what, total=None)

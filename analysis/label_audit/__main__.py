@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +23,7 @@ from trainable.errors import EXIT_CODE, SettingsError, UserError
 if TYPE_CHECKING:
     from analysis.label_audit.features import LabelledFeatures
     from analysis.label_audit.page import LabelAudit
-    from analysis.progress import Step
+    from analysis.progress import Show, Step
 
 PROGRAM = "python -m analysis.label_audit"
 DESCRIPTION = """Which labels are wrong: suspected errors with their images, and how many there can be.
@@ -179,7 +178,7 @@ def write_audit(config: AuditConfig, command: str) -> Path:
     return path
 
 
-def examine(config: AuditConfig, command: str, show: Callable[[str], Step]) -> LabelAudit:
+def examine(config: AuditConfig, command: str, show: Show) -> LabelAudit:
     """Everything that the page is made from.
 
     Parameters

@@ -14,8 +14,9 @@ from scipy.special import entr, softmax
 
 from analysis.formatting import percent
 from analysis.label_next import data
-from analysis.label_next.data import Candidates, Step
+from analysis.label_next.data import Candidates
 from analysis.label_next.orders import SHOWN, WITH_CLASSIFIER, Order, OrderName, Pool
+from analysis.progress import Step
 from analysis.report.render import Page
 from analysis.report.section import Bullets, Command, Note, Section, Thumbnail, Thumbnails
 from analysis.report.thumbnails import small_jpeg

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from analysis.label_next import choice, data, simulation_page
 from analysis.label_next.__main__ import PROGRAM, LabelNextConfig
-from analysis.label_next.data import Step
 from analysis.label_next.simulation import simulate
+from analysis.progress import Show, bars
 from analysis.report.render import write
 from analysis.results import load
 from analysis.results.chosen import best_trials, named_trials
@@ -24,9 +23,6 @@ from trainable.devices import choose_device
 from trainable.errors import OutputError
 from trainable.forward_backward import use_precision
 from trainable.prepare import data_path, is_path
-
-Show = Callable[[str], Step]
-"""Called with the name of what is done."""
 
 
 def run(config: LabelNextConfig) -> str:
@@ -42,7 +38,7 @@ def run(config: LabelNextConfig) -> str:
     with _written(config.folder):
         config.folder.mkdir(parents=True, exist_ok=True)  # before minutes of work
     work = _simulate if config.simulate else _choose
-    with _progress(console) as show:
+    with bars(console) as show:
         return work(config, results, show, console)
 
 
@@ -130,18 +126,3 @@ def _written(path: Path) -> Generator[None, None, None]:
 
 def _tell(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _progress(console: Console) -> Generator[Show, None, None]:
-    """Bars on a terminal, nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as bars:
-
-        def show(what: str) -> Step:
-            task = bars.add_task(what, total=None)
-            return lambda done, total: bars.update(task, completed=done, total=total)
-
-        yield show

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from analysis.progress import Step
 from analysis.results.chosen import Chosen, best_trials, named_trials
 from analysis.results.schema import Results
 from trainable.classifier import Classifier, load_classifier
@@ -31,8 +32,6 @@ from trainable.models.features import cached_features
 from trainable.novelty import features_of_rows
 from trainable.run import open_as_planned
 
-Step = Callable[[int, int], None]
-"""Called with what is done and how much there is."""
 BLOCK = 256
 """Images that are in memory at a time."""
 DIGEST = hashlib.sha256().digest_size

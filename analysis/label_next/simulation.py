@@ -15,8 +15,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.label_next.data import LabelledFeatures, Step
+from analysis.label_next.data import LabelledFeatures
 from analysis.label_next.orders import WITH_CLASSIFIER, Order, OrderName, Pool
+from analysis.progress import Step
 from analysis.stats.estimates import LEVEL, Estimate
 from analysis.stats.paired import LabelsNeeded, labels_needed, paired_differences, with_average
 from trainable.errors import SettingsError

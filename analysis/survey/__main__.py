@@ -9,7 +9,6 @@ Writes ``survey.html`` (one file, nothing fetched), ``*.csv`` and ``figures/`` t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from trainable.errors import EXIT_CODE, SettingsError, UserError
 from trainable.protocol import Init
 
 if TYPE_CHECKING:
-    from analysis.progress import Step
+    from analysis.progress import Show, Step
     from analysis.survey.leakage import Trial
     from analysis.survey.sections import SurveyAnalysis
 
@@ -106,7 +105,7 @@ def write_report(options: SurveyReport) -> Path:
     return path
 
 
-def examine(options: SurveyReport, show: Callable[[str], Step]) -> SurveyAnalysis:
+def examine(options: SurveyReport, show: Show) -> SurveyAnalysis:
     """Read every image once and, if asked, train the trials that tell what the leak is worth.
 
     Parameters

@@ -28,7 +28,7 @@ def small_sweep(folder: Path, data: Path, weights: Path, **flags: object) -> Man
         "max_epochs": 1,
         "gpus": 0,
     }
-    return train_sweep(folder, SweepConfig(**given | flags))  # type: ignore[arg-type]
+    return train_sweep(folder, SweepConfig(**given | flags))
 
 
 def train_sweep(folder: Path, config: SweepConfig) -> Manifest:

@@ -144,7 +144,6 @@ def test_another_protocol_joins_a_sweep(finished, sweep_run, tmp_path):
     assert again.stdout.count("epoch") == 0
 
 
-@pytest.mark.slow
 def test_two_sweeps_at_once_share_the_data_and_its_cache(command, tmp_path):
     environment = os.environ | {"SWEEP_CACHE_DIR": str(tmp_path / "cache")}
     flags = ("--inits", "pretrained", "--fractions", 1, "--max-epochs", 2)
