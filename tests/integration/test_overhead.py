@@ -1,8 +1,11 @@
 import re
 
+import pytest
+
 from benchmarks.overhead import main
 
 
+@pytest.mark.slow
 def test_a_sweep_is_measured_and_written_down(survey_path, weights_path, tmp_path):
     sweep = f"--preset demo --data {survey_path} --weights {weights_path} --max-epochs 2 --seeds 0"
     sweep += " --trained head"
