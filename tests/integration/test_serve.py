@@ -111,12 +111,3 @@ def test_what_is_no_picture_is_told(address, tmp_path):
     )
     assert done.returncode != 0
     assert "This picture cannot be read" in done.stderr
-
-
-@pytest.mark.slow
-def test_what_is_no_sweep_is_refused_in_a_sentence(tmp_path):
-    process = serve(tmp_path, "--port", "7869")
-    out, _ = process.communicate(timeout=180)
-    assert process.returncode == 2
-    assert len(out.splitlines()) == 1, out
-    assert out.startswith("error: ")

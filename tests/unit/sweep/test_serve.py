@@ -152,6 +152,15 @@ def test_a_port_that_is_taken_is_refused():
             serving.require_free("127.0.0.1", port)
 
 
+def test_what_is_no_sweep_is_refused_in_a_sentence(tmp_path, capsys):
+    pytest.importorskip("gradio")
+    assert main(["--from", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert error.startswith("error: ")
+    assert "without sweep.json" in error
+
+
 def test_help_needs_neither_torch_nor_gradio():
     code = (
         "import sys; from sweep.serve import main\n"
