@@ -74,22 +74,22 @@ COMPILERS = ("cc", "gcc", "clang")
 def choose_device(name: str | None) -> torch.device:
     """The device of that name; None: a GPU if torch can use one, else the CPU.
 
+    A GPU comes with its number, without which torch's functions for its memory refuse it.
+
     Raises
     ------
     SettingsError
         Torch does not know the name, or this machine does not have the device.
     """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        return torch.empty(0, device=torch.device(name)).device
     except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
         first_line = str(error).partition("\n")[0]
         raise SettingsError(
             f"--device {name}: this machine has no such device, e.g. cpu or cuda:0 ({first_line})"
         ) from error
-    return device
 
 
 def device_label(device: torch.device) -> str:
@@ -164,14 +164,15 @@ def allotted_gpu(share: float = 1.0) -> torch.device:
     ResourcesError
         It cannot be used: nothing ever trains on the CPU in its place.
     """
-    device = torch.device("cuda")
     try:
-        torch.ones(1, device=device).sum().item()
+        tried = torch.ones(1, device="cuda")
+        tried.sum().item()
     except (RuntimeError, AssertionError) as error:
         first_line = str(error).partition("\n")[0]
         raise ResourcesError(
             f"a GPU was allotted and cannot be used ({first_line}). {build_and_driver()}"
         ) from error
+    device = tried.device
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, max(share, LEAST_MEMORY / total)), device)
     return device

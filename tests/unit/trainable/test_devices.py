@@ -14,10 +14,25 @@ from trainable.devices import Gpu, choose_device
 from trainable.errors import ResourcesError, SettingsError
 
 
+def on_a_gpu(monkeypatch):
+    """Tensors say that they are on the second of some GPUs, where they are asked for on `cuda`."""
+
+    def on(*shape, device):
+        where = torch.device(device)
+        where = torch.device("cuda:1") if where == torch.device("cuda") else where
+        return SimpleNamespace(device=where, sum=lambda: torch.zeros(()))
+
+    monkeypatch.setattr(torch, "empty", on)
+    monkeypatch.setattr(torch, "ones", on)
+
+
 def test_a_gpu_if_there_is_one(monkeypatch):
-    for there, name in ((True, "cuda"), (False, "cpu")):
+    """With its number: torch's functions for its memory refuse a device without one."""
+    on_a_gpu(monkeypatch)
+    for there, name in ((True, "cuda:1"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert choose_device(None) == torch.device(name)
+    assert choose_device("cuda") == torch.device("cuda:1")
 
 
 def test_the_device_that_is_asked_for():
@@ -218,14 +233,16 @@ def test_the_gpu_behind_a_device(monkeypatch):
 def test_a_share_of_a_gpu_is_a_limit(monkeypatch):
     """Of 80 GiB; a tenth of a small GPU would not do for the features, so 2 GiB are the least."""
     limits, properties = [], SimpleNamespace(total_memory=80 << 30)
-    monkeypatch.setattr(torch, "ones", lambda *_, **__: torch.zeros(1))
+    on_a_gpu(monkeypatch)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     monkeypatch.setattr(
-        torch.cuda, "set_per_process_memory_fraction", lambda share, device: limits.append(share)
+        torch.cuda,
+        "set_per_process_memory_fraction",
+        lambda share, device: limits.append((share, device)),
     )
     for share in (1.0, 2.0, 0.5, 0.01):
-        assert devices.allotted_gpu(share) == torch.device("cuda")
-    assert limits == [1.0, 1.0, 0.5, 2 / 80]
+        assert devices.allotted_gpu(share) == torch.device("cuda:1")
+    assert limits == [(s, torch.device("cuda:1")) for s in (1.0, 1.0, 0.5, 2 / 80)]
 
 
 @pytest.mark.parametrize(
