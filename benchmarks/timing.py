@@ -21,7 +21,8 @@ from trainable.data.dataset import open_as_configured
 from trainable.data.splits import planned
 from trainable.errors import SettingsError
 from trainable.flops import epoch_flops
-from trainable.heads_together import groups, make_runs, train_together
+from trainable.groups_of_heads import groups, make_runs
+from trainable.heads_together import train_together
 from trainable.machine import usable_cpus
 from trainable.models.architectures import size
 from trainable.models.features import cached_features

@@ -18,7 +18,7 @@ from sweep.stopper import EarlyStopper
 from sweep.storage import Folder
 from trainable.config import TrainingConfig
 from trainable.errors import SettingsError
-from trainable.heads_together import groups
+from trainable.groups_of_heads import groups
 from trainable.machine import usable_cpus
 from trainable.tune_trial import Trial
 
@@ -98,7 +98,7 @@ class UncountedMemoryFailures(tune.Callback):
 def trained_together(
     config: SweepConfig, folder: Folder, runs: Mapping[str, TrainingConfig]
 ) -> dict[str, tuple[str, ...]]:
-    """Cell id → ids of the cells that train together with it (`trainable.heads_together`).
+    """Cell id → ids of the cells that train together with it (`trainable.groups_of_heads`).
 
     A group for each GPU, or for each CPU without one. None on a cluster, whose trials would have to be on one
     node, nor with a remote storage, in which they could not leave what they find.

@@ -12,146 +12,31 @@ products of one trial and of many are other kernels, and agree within rounding.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.nn import functional
 from torch.optim.adamw import adamw
 
-from trainable import checkpoint
-from trainable.config import TrainingConfig
-from trainable.data.batches import Rows
-from trainable.data.cache import cache_root, locked_folder
 from trainable.errors import NonFiniteLossError
 from trainable.models.architectures import Head
 from trainable.run import TrainingRun
 
 PIECE = 1 << 22
 """Bytes of features that are fetched at once, for some steps of all trials."""
-MOST = 100_000_000
-"""Training images, counted once an epoch, of trials that train together at most: nothing is saved before all of
-them have ended, which is minutes at that number."""
 VECTOR = 16
 """Numbers of float32 in the widest vector of a CPU. AdamW's kernel rounds what is left over at the end of a tensor
 in another way, so tensors whose sizes are multiples of it can be one."""
 OF_ADAMW = ("lr", "weight_decay", "eps", "amsgrad", "maximize")
 
 
-def kind(config: TrainingConfig) -> Hashable | None:
-    """What trials have in common that can train together; None if it trains alone.
-
-    They differ in their images, epochs, stopper and seed alone. Alone trains what is to be bit-equal on a GPU, and
-    what has a schedule, other labels than one a training image, or several rates.
-    """
-    if config.trained != "head" or not config.on_features or config.init == "scratch":
-        return None
-    one_rate = config.schedule == "constant" and config.layer_decay == 1 and config.decay_vectors
-    if config.deterministic or not one_rate or config.label_smoothing or config.mixup:
-        return None
-    return replace(
-        config,
-        protocol="",
-        fraction=1.0,
-        per_class=None,
-        seed=0,
-        max_epochs=1,
-        stopping=replace(config.stopping, rule="paper", delta=0.0, patience=1),
-        data=replace(config.data, split_seed=0),
-    )
-
-
-def groups(runs: Mapping[str, TrainingConfig], slots: int) -> dict[str, tuple[str, ...]]:
-    """Which trials train together, if `slots` trials can run at a time.
-
-    Trials of a kind are dealt into as many groups, so that no slot waits for another.
-
-    Returns
-    -------
-    dict
-        Of each trial that does not train alone: all of its group, itself among them.
-    """
-    kinds: dict[Hashable, list[str]] = {}
-    for name, config in runs.items():
-        if (of := kind(config)) is not None:
-            kinds.setdefault(of, []).append(name)
-    dealt = [tuple(names[slot::slots]) for names in kinds.values() for slot in range(slots)]
-    return {name: group for group in dealt if len(group) > 1 for name in group}
-
-
-def make_runs(
-    configs: Sequence[TrainingConfig], device: str | torch.device = "cpu"
-) -> list[TrainingRun]:
-    """Runs of one `kind` before their first epoch, with one copy of the features for all."""
-    inputs: Rows | None = None
-    runs: list[TrainingRun] = []
-    for config in configs:
-        runs.append(TrainingRun(config, device=device, inputs=inputs))
-        inputs = runs[0].inputs
-    return runs
-
-
-def final_state(
-    name: str, group: Mapping[str, TrainingConfig], folder: Path, device: str | torch.device
-) -> dict[str, Any] | None:
-    """The `TrainingRun.state_dict` that a trial ends with, if its group trains together.
-
-    The first trial of a group to ask trains all of it, under a lock; the others wait, then read.
-
-    Parameters
-    ----------
-    name
-        Of the trial, one of `group`.
-    group
-        Names and configurations of trials of one `kind`.
-    folder
-        Where the states are kept, of these trials alone.
-
-    Returns
-    -------
-    dict or None
-        None if it is to train alone: its validation is cross-validated, its loss is not finite, or the group
-        has more than `MOST` images to train on.
-    """
-    path = folder / f"{name}.pt"
-    # the lock is in the node's cache, whose file system has locks; that of a sweep's folder may have none
-    lock = hashlib.sha256(f"{folder.absolute()} {min(group)}".encode()).hexdigest()[:20]
-    with locked_folder(cache_root(group[name].data.cache_dir) / "together" / lock):
-        if not path.exists():
-            with checkpoint.disk_errors(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            for member, state in _train(group, device).items():
-                target = folder / f"{member}.pt"
-                checkpoint.write_file(target, lambda file, state=state: torch.save(state, file))
-    return checkpoint.read_state(path)
-
-
-def _train(
-    group: Mapping[str, TrainingConfig], device: str | torch.device
-) -> dict[str, dict[str, Any] | None]:
-    """Name of each trial → the state that it ends with, or None."""
-    states: dict[str, dict[str, Any] | None] = dict.fromkeys(group)
-    runs = {
-        name: run
-        for name, run in zip(group, make_runs([*group.values()], device), strict=True)
-        if run.partition.folds is None
-    }
-    if sum(len(run.partition.train) * run.config.max_epochs for run in runs.values()) > MOST:
-        return states
-    for (name, run), error in zip(runs.items(), train_together([*runs.values()]), strict=True):
-        if error is None:
-            states[name] = run.state_dict()
-    return states
-
-
 @torch.no_grad()
 def train_together(runs: Sequence[TrainingRun]) -> list[NonFiniteLossError | None]:
-    """Train runs of one `kind`, none of which has begun, to their ends.
+    """Train runs of one `groups_of_heads.kind`, none of which has begun, to their ends.
 
     A row's seconds are the run's share of those in which it trained together with others, in equal parts, and
     those of its own evaluation.
@@ -244,7 +129,8 @@ class _Heads:
 
     def __init__(self, runs: Sequence[TrainingRun]) -> None:
         linears = [_head(run).linear for run in runs]
-        self.settings: dict[str, Any] = runs[0].optimiser.param_groups[0]
+        group = runs[0].optimiser.param_groups[0]
+        self.settings: dict[str, Any] = {**group, "lr": float(group["lr"])}
         weight = torch.stack([linear.weight.detach() for linear in linears])
         bias = torch.stack([linear.bias.detach() for linear in linears])
         state = [torch.zeros_like(t) for t in (weight, weight, bias, bias)]

@@ -11,7 +11,7 @@ import torch
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
-from trainable import checkpoint, heads_together
+from trainable import checkpoint, groups_of_heads
 from trainable.checkpoint import load_newest
 from trainable.config import TrainingConfig
 from trainable.devices import allotted_gpu
@@ -134,7 +134,7 @@ class Trial(tune.Trainable):
         """
         if self.group and self.folder and not self.run.epoch:
             if not self.told:
-                self.ended = heads_together.final_state(
+                self.ended = groups_of_heads.final_state(
                     self.cell, self.group, self.folder.parent / TOGETHER, self.run.device
                 )
             if self.ended is None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from trainable import heads_together
+from trainable import groups_of_heads, heads_together
 from trainable.errors import NonFiniteLossError
-from trainable.heads_together import final_state, groups, kind, make_runs, train_together
+from trainable.groups_of_heads import final_state, groups, kind, make_runs
+from trainable.heads_together import train_together
 from trainable.protocol import Stopping
 
 TIMES = {"epoch_seconds", "images_per_second"}
@@ -166,7 +167,7 @@ def test_the_first_to_ask_trains_all(configs, tmp_path, monkeypatch):
 
 
 def test_a_trial_that_cannot_is_sent_away_at_once(configs, tmp_path, monkeypatch):
-    monkeypatch.setattr(heads_together, "MOST", 10)
+    monkeypatch.setattr(groups_of_heads, "MOST", 10)
     monkeypatch.setattr(heads_together, "train_together", None)
     assert final_state("a", configs, tmp_path, "cpu") is None
     assert final_state("b", configs, tmp_path, "cpu") is None
