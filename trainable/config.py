@@ -178,8 +178,8 @@ class TrainingConfig:
     """Train a head alone on features of its backbone that are computed once, and the last K blocks
     on what the frozen ones give; same losses within rounding. A probe always does."""
     compile: bool = False
-    """Compile the training step of what `cache_features` does not spare; same losses within
-    rounding."""
+    """Compile the blocks of what `cache_features` does not spare, and on a GPU replay whole steps as one
+    graph; same losses within rounding."""
     deterministic: bool = False
     """On a GPU, bit-equal results of equal runs; on a CPU they are so anyway."""
 
@@ -376,7 +376,8 @@ class TrainingFlags:
     precision: PrecisionChoice = "auto"
     """fp32, tf32 or bf16. auto: bf16 on GPUs of compute capability 8.0 or more, else fp32."""
     compile: CompileChoice = "auto"
-    """Compile the network's blocks by torch.compile. auto: on GPUs as above, with a C compiler."""
+    """Compile the network's blocks by torch.compile, and on a GPU replay whole steps as one graph. auto:
+    on GPUs as above, with a C compiler."""
     deterministic: bool = False
     """Bit-equal results on a GPU, too: slower, not compiled. On a CPU they are so without it."""
     cache_features: bool = True

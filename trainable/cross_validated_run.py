@@ -97,6 +97,5 @@ class CrossValidatedRun(Run):
         self.whole.model.load_state_dict(state["model"], strict=False)
         self.load_progress(state)
         for fold, kept in zip(self.folds, state["folds"], strict=True):
-            fold.model.load_state_dict(kept["model"], strict=False)
-            fold.optimiser.load_state_dict(kept["optimiser"])
+            fold.load_trained(kept)
             fold.epoch = self.epoch

@@ -17,20 +17,42 @@ from trainable.config import TrainingConfig
 from trainable.models.architectures import architecture, layers_of
 
 
-def make_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+def make_optimiser(
+    model: nn.Module, config: TrainingConfig, *, captured: bool = False
+) -> torch.optim.AdamW:
     """AdamW for what is trained of `model`.
+
+    Parameters
+    ----------
+    captured
+        Whether its steps are to be captured as a graph, see `settle`.
 
     Raises
     ------
     SettingsError
         The layers of the architecture are not known, and the configuration has layer-wise decay.
     """
-    return torch.optim.AdamW(
+    optimiser = torch.optim.AdamW(
         parameter_groups(model, config),
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
         fused=True,
     )
+    settle(optimiser, captured=captured)
+    return optimiser
+
+
+def settle(optimiser: torch.optim.Optimizer, *, captured: bool) -> None:
+    """Have an optimiser keep its learning rates where a step reads them.
+
+    That is on the parameters' device if steps are captured as a graph, in which a number would stay what it was;
+    else they are numbers. To be called again when a state has been loaded, which may be that of another device.
+    """
+    for group in optimiser.param_groups:
+        rate = float(group["lr"])
+        device = group["params"][0].device
+        group["lr"] = torch.tensor(rate, device=device) if captured else rate
+        group["capturable"] = captured
 
 
 def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
@@ -91,7 +113,11 @@ def set_learning_rates(
         return
     rate = config.learning_rate * rate_factor(step, steps, config.warmup)
     for group in optimiser.param_groups:
-        group["lr"] = rate * group.get("lr_scale", 1.0)
+        of_group = rate * group.get("lr_scale", 1.0)
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(of_group)
+        else:
+            group["lr"] = of_group
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainable.captured_step import CapturedStep
 from trainable.config import DataConfig, TrainingConfig
 from trainable.data.batches import Rows, image_rows, predict
 from trainable.data.class_selection import Selection, select
@@ -32,7 +33,7 @@ from trainable.metrics import scores
 from trainable.models import architectures
 from trainable.models.cut import cut, cut_of
 from trainable.models.features import cached_features, cached_tokens, fresh_head, token_rows
-from trainable.optimiser import make_optimiser, set_learning_rates
+from trainable.optimiser import make_optimiser, set_learning_rates, settle
 from trainable.protocol import MIXUP_LABELS
 
 Progress = Callable[[int, int], None]
@@ -258,6 +259,8 @@ class TrainingRun(Run):
     ----------
     forward_backward : ForwardBackward
         Leaves the gradients of a batch in ``.grad`` of what is trained and returns its logits.
+    captured : CapturedStep or None
+        Replays whole steps, on a GPU with ``config.compile``.
     """
 
     def __init__(
@@ -277,8 +280,12 @@ class TrainingRun(Run):
         super().__init__(config, device, selection, partition or planned(survey, selection, config))
         self.progress = progress
         self.model, self.inputs = self._model_and_inputs(survey, preparing, inputs)
-        self.optimiser = make_optimiser(self.model, config)
+        captured = config.compile and self.device.type == "cuda"
+        self.optimiser = make_optimiser(self.model, config, captured=captured)
         self.forward_backward = make_forward_backward(self.model, config, self.device)
+        self.captured = (
+            CapturedStep(self.train_batch, self.model, self.optimiser) if captured else None
+        )
 
     def _model_and_inputs(
         self, survey: Survey, preparing: Progress | None, inputs: Rows | None
@@ -348,7 +355,7 @@ class TrainingRun(Run):
     @property
     def learning_rate(self) -> float:
         """Of the head, at the last step."""
-        return max(group["lr"] for group in self.optimiser.param_groups)
+        return max(float(group["lr"]) for group in self.optimiser.param_groups)
 
     def logits(self, rows: np.ndarray) -> torch.Tensor:
         """Of the images of `rows` (n,), as the model is now: (n, C) float32 on the CPU."""
@@ -394,6 +401,7 @@ class TrainingRun(Run):
         logits = torch.empty(n, len(self.selection.class_names), device=self.device)
         architectures.set_training(self.model)
         shares = self._shares(generator.initial_seed(), steps)
+        train_batch = self.captured or self.train_batch
         rows = zip(batches, labels.split(size), logits.split(size), shares, strict=True)
         for step, (batch, batch_labels, batch_logits, share) in enumerate(rows, start=1):
             set_learning_rates(
@@ -403,15 +411,25 @@ class TrainingRun(Run):
                 self.config.max_epochs * steps,
             )
             if share is None:
-                batch_logits.copy_(self.forward_backward(batch, batch_labels))
+                batch_logits.copy_(train_batch(batch, batch_labels))
             else:
                 targets = functional.one_hot(batch_labels, logits.shape[1]).float()
-                mixed = self.forward_backward(mix(batch, share), mix(targets, share))
-                batch_logits.copy_(mixed)
-            self.optimiser.step()
+                batch_logits.copy_(train_batch(mix(batch, share), mix(targets, share)))
             if self.progress:
                 self.progress(step, steps)
         return self.training_scores(logits, labels)
+
+    def train_batch(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """One step of training; the logits (B, C) of the batch before it.
+
+        Parameters
+        ----------
+        targets
+            Labels (B,), or shares of the classes (B, C).
+        """
+        logits = self.forward_backward(batch, targets)
+        self.optimiser.step()
+        return logits
 
     def order_of_epoch(self) -> tuple[torch.Tensor, torch.Generator]:
         """Positions (n,) of the training images in the order of the epoch to come.
@@ -464,9 +482,16 @@ class TrainingRun(Run):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from the `state_dict` of a run with the same configuration."""
+        self.load_trained(state)
+        self.load_progress(state)
+
+    def load_trained(self, state: dict[str, Any]) -> None:
+        """Take on the ``model`` and the ``optimiser`` of a `state_dict`, and not its progress."""
         self.model.load_state_dict(state["model"], strict=False)
         self.optimiser.load_state_dict(state["optimiser"])
-        self.load_progress(state)
+        settle(self.optimiser, captured=self.captured is not None)
+        if self.captured is not None:
+            self.captured.forget()
 
 
 def open_as_planned(data: DataConfig) -> Survey:

@@ -18,6 +18,7 @@ CHECKS: dict[str, Callable[[Setup], list[Line]]] = {
     "waits": correctness.no_waits,
     "cpu": correctness.against_cpu,
     "eager": correctness.against_eager,
+    "replayed": correctness.replayed,
     "streams": correctness.streams,
     "resume": correctness.resumption,
     "memory": correctness.memory,

@@ -23,6 +23,7 @@ from trainable.config import Precision, TrainingConfig
 from trainable.data.batches import outputs
 from trainable.forward_backward import use_determinism
 from trainable.models.features import backbone
+from trainable.run import TrainingRun
 
 AGAINST_CPU = 1e-3
 """Relative difference of float32 on two devices, at most."""
@@ -34,6 +35,8 @@ RUNS = 3
 REST = 1 << 20
 """Bytes on the device that a run may leave behind."""
 LATE_BATCHES = 32
+REPLAYED = 10
+"""Steps of an epoch whose replay is compared."""
 BUSY_SIDE = 2048
 """Of the matrices whose products delay a stream; torch's own function to do so is private."""
 FUSED = ("flash", "cudnn", "efficient")
@@ -117,6 +120,44 @@ def against_eager(setup: Setup) -> list[Line]:
         compiled = one_batch(setup, replace(config, precision=precision, compile=True))
         lines += compared(name, compiled, eager, setup.rounding)
     return lines
+
+
+def replayed(setup: Setup) -> list[Line]:
+    """Steps that a GPU replays as one graph move the weights as those that are asked for one by one."""
+    name = "replayed steps against single ones"
+    if not setup.gpus:
+        return [Line(name=name, note="no GPU")]
+    config = setup.config(
+        precision="fp32",
+        compile=True,
+        batch_size=setup.batch,
+        schedule="cosine",
+        warmup=0.3,
+        max_epochs=2,
+    )
+    moved: list[torch.Tensor] = []
+    with switched_to(config.precision):
+        for captured in (True, False):
+            run = setup.run(config, train=REPLAYED * config.batch_size)
+            if not captured:
+                run.captured = None
+            before = vector(run)
+            for _ in range(config.max_epochs):
+                run.step_epoch()
+            moved.append(vector(run) - before)
+    return [
+        Line(
+            name=name,
+            value=float((moved[0] - moved[1]).norm() / moved[1].norm()),
+            at_most=setup.rounding,
+            note=f"relative difference of what {2 * REPLAYED} steps of fp32 with a schedule change",
+        )
+    ]
+
+
+def vector(run: TrainingRun) -> torch.Tensor:
+    """All parameters in a row, (P,); float64, on the CPU."""
+    return torch.cat([p.detach().double().flatten() for p in run.model.parameters()]).cpu()
 
 
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -78,7 +78,7 @@ def as_json(lines: Iterable[Line], facts: Mapping[str, Any], *, complete: bool) 
 class Floors:
     """What a kind of GPU should reach with ``vit_b_16``, batch 32 and the default flags.
 
-    Predicted from the operations and the bytes of a step; no GPU has confirmed them yet.
+    Predicted from the operations and the bytes of a step; what has been measured stands in `benchmarks/RESULTS.md`.
     """
 
     scratch: float

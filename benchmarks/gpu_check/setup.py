@@ -100,7 +100,7 @@ class Setup:
             arch=self.arch,
             weights=None,
         )
-        return replace(config, max_epochs=1_000_000, stopping=NEVER, **overrides)
+        return replace(config, **{"max_epochs": 1_000_000, "stopping": NEVER} | overrides)
 
     def fast(self) -> TrainingConfig:
         """With what ``--precision auto`` and ``--compile auto`` mean here."""
@@ -143,21 +143,34 @@ class Setup:
             inputs=self.rows(config, resident=resident, device=device),
         )
 
-    def head_run(self) -> TrainingRun:
-        """A run of a head on random features, before its first epoch."""
+    def head_runs(self, count: int, **overrides: Any) -> list[TrainingRun]:
+        """Runs of heads on the same random features, before their first epoch.
+
+        Parameters
+        ----------
+        **overrides
+            Fields of `TrainingConfig`.
+        """
         spec = architecture(self.arch)
         width = last_linear(on_meta(spec.build), spec.head).in_features
         n = 2 * self.head_images
         features = np.random.default_rng(0).standard_normal((n, width), np.float32)
-        config = self.config(precision=self.precision, trained="head")
+        inputs = Rows(features, self.device)
+        config = self.config(
+            precision=self.precision, compile=self.compiled, trained="head", **overrides
+        )
         with TemporaryDirectory() as folder:  # nothing is left in the user's cache
-            return TrainingRun(
-                replace(config, data=replace(config.data, cache_dir=folder)),
-                device=self.device,
-                survey=labelled(n),
-                partition=halves(n),
-                inputs=Rows(features, self.device),
-            )
+            config = replace(config, data=replace(config.data, cache_dir=folder))
+            return [
+                TrainingRun(
+                    replace(config, seed=seed),
+                    device=self.device,
+                    survey=labelled(n),
+                    partition=halves(n),
+                    inputs=inputs,
+                )
+                for seed in range(count)
+            ]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from trainable.data.batches import evaluation_batch, outputs
 from trainable.data.sources.known_files import GALAXY10_COUNTS, PAPERS_IMAGES
 from trainable.devices import device_label
 from trainable.flops import epoch_flops
+from trainable.heads_together import train_together
 from trainable.models.architectures import size
 from trainable.models.compiled_blocks import compile_blocks
 from trainable.models.features import backbone
@@ -33,7 +34,9 @@ WAYS: tuple[tuple[str, Precision, bool], ...] = (
     ("bf16", "bf16", False),
     ("bf16, compiled", "bf16", True),
 )
-"""Name, precision and whether the blocks are compiled."""
+"""Name, precision and whether the blocks are compiled and whole steps replayed."""
+HEADS = 8
+"""That train together: as many as the paper's frozen trials."""
 ALL_IMAGES = sum(GALAXY10_COUNTS.values())
 VALIDATION = 0.2
 """Of a trial's images, those that validate (the paper's §3.1)."""
@@ -67,6 +70,13 @@ def rates(setup: Setup) -> list[Line]:
         )
         if default:
             scratch["default"] = scratch[name]
+    if not (reason := setup.why_not_compiled()):
+        asked = scratch_rate(setup, "bf16", True, SLOW_REPEATS, replayed=False)
+        note = "for comparison: the host asks for each kernel"
+    else:
+        asked, note = None, reason
+    name = "scratch, bf16, compiled, not replayed"
+    lines.append(Line(name=name, value=asked, unit="images/s", note=note))
     validation = validation_rate(setup)
     lines.append(Line(name="validation", value=validation, unit="images/s"))
     extraction = extraction_rate(setup)
@@ -95,6 +105,15 @@ def rates(setup: Setup) -> list[Line]:
             note=f"{heads / setup.config().batch_size:,.0f} steps/s of one head",
         )
     )
+    together = heads_together_rate(setup)
+    lines.append(
+        Line(
+            name=f"{HEADS} heads together",
+            value=together,
+            unit="images/s",
+            note=f"{together / HEADS / setup.config().batch_size:,.0f} steps/s of all of them",
+        )
+    )
     lines += share_of_products(setup, scratch["default"])
     minutes = paper_minutes(
         scratch=scratch["default"], validation=validation, extraction=extraction, heads=heads
@@ -105,7 +124,7 @@ def rates(setup: Setup) -> list[Line]:
             value=minutes,
             unit="min",
             at_most=floors.paper_minutes if floors else None,
-            note="added up from the rates above, one trial after the other",
+            note="added up from the rates above, one trial after the other; a sweep trains heads together",
         )
     )
     return lines
@@ -123,17 +142,44 @@ def seconds_of(work: Callable[[], object], setup: Setup, repeats: int) -> float:
     return median(seconds[1:])
 
 
-def scratch_rate(setup: Setup, precision: Precision, compiled: bool, repeats: int) -> float:
-    """Images per second of a training epoch through the whole network."""
+def scratch_rate(
+    setup: Setup, precision: Precision, compiled: bool, repeats: int, *, replayed: bool = True
+) -> float:
+    """Images per second of a training epoch through the whole network.
+
+    Parameters
+    ----------
+    replayed
+        Whether a GPU replays whole steps, as it does if they are compiled.
+    """
     config = setup.config(precision=precision, compile=compiled)
     with switched_to(precision):
-        return training_rate(setup.run(config), setup, repeats)
+        run = setup.run(config)
+        if not replayed:
+            run.captured = None
+        return training_rate(run, setup, repeats)
 
 
 def head_rate(setup: Setup) -> float:
     """Images per second of a training epoch of one head."""
     with switched_to(setup.precision):
-        return training_rate(setup.head_run(), setup, REPEATS)
+        (run,) = setup.head_runs(1)
+        return training_rate(run, setup, REPEATS)
+
+
+def heads_together_rate(setup: Setup) -> float:
+    """Images per second, of all heads, of epochs that they train together, with their validation."""
+    seconds: list[float] = []
+    runs: list[TrainingRun] = []
+    for _ in range(REPEATS + 1):
+        with switched_to(setup.precision):
+            runs = setup.head_runs(HEADS, max_epochs=2)
+            synchronise(setup.device)
+            start = time.perf_counter()
+            train_together(runs)
+            synchronise(setup.device)
+            seconds.append(time.perf_counter() - start)
+    return sum(run.epoch * len(run.partition.train) for run in runs) / median(seconds[1:])
 
 
 def training_rate(run: TrainingRun, setup: Setup, repeats: int) -> float:

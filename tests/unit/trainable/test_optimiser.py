@@ -5,11 +5,18 @@ from dataclasses import replace
 
 import pytest
 import timm
+import torch
 from timm.optim import param_groups_layer_decay
 
 from trainable.errors import SettingsError
 from trainable.models import architectures
-from trainable.optimiser import make_optimiser, parameter_groups, rate_factor
+from trainable.optimiser import (
+    make_optimiser,
+    parameter_groups,
+    rate_factor,
+    set_learning_rates,
+    settle,
+)
 from trainable.protocol import MODERN, PAPER, PROTOCOLS
 
 
@@ -189,3 +196,26 @@ def test_rates_of_each_step_and_layer_of_a_run(modern_run):
     assert [row["learning_rate"] for row in rows] == [
         rates["heads.head.weight"] for rates in seen[steps - 1 :: steps]
     ]
+
+
+def test_learning_rates_of_captured_steps_are_tensors_that_stay(modern):
+    """A number would stay in the graph as it was; a state of either kind is taken on by the other."""
+    config = modern()
+    model = built(config)
+    optimiser = make_optimiser(model, config, captured=True)
+    rates = [group["lr"] for group in optimiser.param_groups]
+    plain = make_optimiser(model, config)
+    for step in (1, 7, 40):
+        set_learning_rates(optimiser, config, step, 40)
+        set_learning_rates(plain, config, step, 40)
+        groups = zip(optimiser.param_groups, rates, plain.param_groups, strict=True)
+        for group, rate, other in groups:
+            assert group["lr"] is rate
+            assert group["capturable"]
+            assert rate.item() == pytest.approx(other["lr"])
+    plain.load_state_dict(optimiser.state_dict())
+    settle(plain, captured=False)
+    assert all(isinstance(g["lr"], float) and not g["capturable"] for g in plain.param_groups)
+    optimiser.load_state_dict(plain.state_dict())
+    settle(optimiser, captured=True)
+    assert all(isinstance(g["lr"], torch.Tensor) for g in optimiser.param_groups)

@@ -12,7 +12,11 @@ def test_every_rate_is_measured(setup):
     """A CPU has no floors, and its default precision is float32."""
     with float32_products("fp32"):
         lines = {line.name: line for line in speed.rates(setup)}
-    for name in ("scratch, bf16, compiled", "feature extraction, compiled"):
+    for name in (
+        "scratch, bf16, compiled",
+        "scratch, bf16, compiled, not replayed",
+        "feature extraction, compiled",
+    ):
         assert lines.pop(name).status == "NOT RUN"
     assert {line.status for line in lines.values()} == {"MEASURED"}
     assert all(line.value > 0 for line in lines.values())
@@ -36,7 +40,7 @@ def test_a_gpu_without_bf16_trains_in_fp32_by_default_and_not_compiled(setup, mo
     old = Gpu(name="NVIDIA T4", capability=(7, 5), memory=1 << 34)
     monkeypatch.setattr(Setup, "gpus", (old,))
     monkeypatch.setattr(Setup, "why_not_compiled", lambda self: None)
-    monkeypatch.setattr(speed, "scratch_rate", lambda *arguments: 10.0)
+    monkeypatch.setattr(speed, "scratch_rate", lambda *arguments, **named: 10.0)
     monkeypatch.setattr(speed, "compile_blocks", lambda *arguments, **named: None)
     config = setup.fast()
     assert (config.precision, config.compile) == ("fp32", False)
