@@ -29,7 +29,7 @@ from trainable.protocol import (
 LEAST_SEEDS = 3
 """Of the first round of ``--until-decided``: two tell next to nothing of their variance."""
 
-Preset = Literal["grid", "paper", "authors", "ablation", "demo"]
+Preset = Literal["grid", "paper", "authors", "ablation", "demo", "transfer"]
 Control = Literal["untrained", "statistics"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
 
@@ -39,7 +39,7 @@ class GridFlags:
     """Which trials a sweep has."""
 
     preset: Preset = "grid"
-    """grid, paper or authors (the nine trials of either), ablation (both), demo (minutes, CPU)."""
+    """grid, paper or authors (the nine trials of either), ablation (both), demo (minutes, CPU), transfer."""
     other_protocols: tuple[ProtocolName, ...] = ()
     """Protocols to run beside --protocol, on the same data, splits and seeds."""
     inits: tuple[Init, ...] = INITS
@@ -76,6 +76,18 @@ class CertaintyFlags:
     """Most seeds of a cell, with --until-decided."""
     pilot: Annotated[str | None, tyro.conf.arg(metavar="SWEEP")] = None
     """Folder of a sweep that shows --dry-run how much seeds and models vary here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferFlags:
+    """Another survey whose labels the pre-trained model has learned from, with --preset transfer."""
+
+    transfer_from: Annotated[Path | None, tyro.conf.arg(metavar="SWEEP")] = None
+    """Folder of a sweep on another survey; its best network by validation is the pre-trained model."""
+    transfer_trial: str | None = None
+    """Trial of --transfer-from to use instead, by name; all or the last layers must have trained."""
+    class_map: Path | None = None
+    """CSV file with the columns source and target: which classes of the two surveys are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +139,7 @@ GROUPS: dict[str, type] = {
     "training": TrainingFlags,
     "grid": GridFlags,
     "certainty": CertaintyFlags,
+    "transfer": TransferFlags,
     "resources": ResourceFlags,
     "output": OutputFlags,
 }
@@ -134,7 +147,7 @@ GROUPS: dict[str, type] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepConfig(Settings, GridFlags, CertaintyFlags, ResourceFlags, OutputFlags):
+class SweepConfig(Settings, GridFlags, CertaintyFlags, TransferFlags, ResourceFlags, OutputFlags):
     """A sweep: the settings of its trials, its grid, where it runs and what it writes."""
 
     def __post_init__(self) -> None:
@@ -169,6 +182,7 @@ class SweepConfig(Settings, GridFlags, CertaintyFlags, ResourceFlags, OutputFlag
         if not self.detect > 0:
             raise SettingsError(f"--detect {self.detect:g}: must be more than 0 points")
         self._check_archs()
+        self._check_transfer()
         if self.until_decided:
             self._check_rounds()
         if self.pilot and not self.dry_run:
@@ -202,6 +216,24 @@ class SweepConfig(Settings, GridFlags, CertaintyFlags, ResourceFlags, OutputFlag
                 f"--arch {' '.join(self.archs)}: two would have one name in the ids of trials; run one "
                 "of them in a sweep of its own"
             )
+
+    def _check_transfer(self) -> None:
+        if self.transfer_from is None:
+            if self.transfer_trial or self.class_map:
+                raise SettingsError(
+                    "--transfer-trial and --class-map go with --transfer-from SWEEP: give it too"
+                )
+            return
+        if self.class_map is None:
+            raise SettingsError(
+                "--transfer-from needs --class-map FILE: which classes of the two surveys are the same"
+            )
+        if self.split != "budget" or self.resample:
+            raise SettingsError(
+                "--transfer-from compares on one test set: leave out --split and --resample"
+            )
+        if len(self.archs) > 1:
+            raise SettingsError("--transfer-from has one network: give one --arch, or none")
 
     def _check_rounds(self) -> None:
         first = len(set(self.seeds))
@@ -243,7 +275,7 @@ class SweepConfig(Settings, GridFlags, CertaintyFlags, ResourceFlags, OutputFlag
             name: tuple(cast("list[Any]", value)) if isinstance(value, list) else value
             for name, value in settings.items()
         }
-        for name in ("labels", "cache_dir"):
+        for name in ("labels", "cache_dir", "transfer_from", "class_map"):
             if values.get(name) is not None:
                 values[name] = Path(values[name])
         return cls(**values)
@@ -444,6 +476,11 @@ PRESETS: dict[str, SweepConfig] = {
         fractions=(0.4, 0.6, 0.8, 1.0),  # each δ and patience of the notebooks once
         scratch_fractions=(1.0,),
         seeds=(0, 1, 2),
+    ),
+    "transfer": SweepConfig(
+        preset="transfer",
+        trained=("all", "probe"),
+        fractions=(0.01, 0.05, 0.1, 0.25, 1.0),
     ),
     "demo": SweepConfig(
         preset="demo",

@@ -16,7 +16,8 @@ import ray
 from ray import tune
 
 from analysis.metrics import metric_named
-from sweep import preflight
+from analysis.results.transfer import FILE as TRANSFER
+from sweep import preflight, transfer
 from sweep.cells import describe, describe_cells, examples, must_be_fetched
 from sweep.dry_run import features_work, galaxy10_without_its_file, shared_features, work
 from sweep.experiment import extra_callbacks, resources, run_experiment
@@ -134,7 +135,7 @@ def absolute(config: SweepConfig) -> SweepConfig:
     changes: dict[str, object] = {"storage_path": str(Folder(config.storage_path))}
     if is_path(config.data):
         changes["data"] = str(Path(config.data).expanduser().absolute())
-    for name in ("labels", "cache_dir"):
+    for name in ("labels", "cache_dir", "transfer_from", "class_map"):
         if (path := getattr(config, name)) is not None:
             changes[name] = path.expanduser().absolute()
     changes["weights"] = tuple(_absolute_weights(config))
@@ -163,6 +164,8 @@ def lay_out(
     UserError
         Whatever would keep a trial from running, with what to do about it.
     """
+    if config.transfer_from is not None and resumed is None:
+        config = transfer.with_source(config)
     config = absolute(config)
     extra_callbacks(config, name="")
     if resumed:
@@ -364,6 +367,10 @@ def execute(sweep: Sweep, say: Say) -> Outcome:
     manifest = with_new_experiment(sweep.manifest)
     folder.write(FILE, manifest.to_json().encode())
     folder.write("examples.npz", examples(sweep.prepared))
+    if config.transfer_from is not None and not folder.exists(TRANSFER):
+        say(f"scoring {config.transfer_trial} of {config.transfer_from.name} without any label")
+        scored = transfer.without_labels(config, sweep.prepared, manifest.cells[0])
+        folder.write(TRANSFER, scored.to_json().encode())
     runs = {cell.id: cell.config for cell in manifest.cells}
     features = None if config.address else features_folder(config.cache_dir)
     outcome = Outcome()

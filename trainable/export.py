@@ -102,7 +102,7 @@ def export(
     _require_packages()
     if folder.exists():
         raise OutputError(f"--export {folder} is there already: choose another, or delete it")
-    _merge_adapters(classifier.backbone)
+    merge_adapters(classifier.backbone)
     how = framing(classifier)
     frames = np.stack([np.asarray(classifier.frame(picture)) for picture in pictures])
     with torch.inference_mode():
@@ -170,7 +170,7 @@ def _require_packages() -> None:
         ) from error
 
 
-def _merge_adapters(backbone: nn.Module) -> None:
+def merge_adapters(backbone: nn.Module) -> None:
     """Add the product of adapters to the weights beside them, and leave plain layers."""
     adapted = [name for name, module in backbone.named_modules() if hasattr(module, "base_layer")]
     for name in adapted:
@@ -179,7 +179,7 @@ def _merge_adapters(backbone: nn.Module) -> None:
         backbone.set_submodule(name, layer.get_base_layer())
 
 
-def _whole_state(classifier: Classifier) -> dict[str, torch.Tensor]:
+def whole_state(classifier: Classifier) -> dict[str, torch.Tensor]:
     """Tensors of the network with its last layer, under the architecture's names."""
     state = dict(classifier.backbone.state_dict())
     assert classifier.head is not None, "a trial has a head"
@@ -200,7 +200,7 @@ def _write_torchvision(classifier: Classifier, temperature: float, folder: Path)
         "temperature": temperature,
     }
     _write_json(folder / "config.json", config)
-    (folder / "model.safetensors").write_bytes(save(_whole_state(classifier)))
+    (folder / "model.safetensors").write_bytes(save(whole_state(classifier)))
     shutil.copy(load_torchvision.__file__, folder / "load_torchvision.py")
 
 

@@ -22,7 +22,12 @@ GREY = "#777777"
 
 
 def curves(
-    methods: Sequence[Method], target: float | None, ax: Axes, *, name: str = "test accuracy"
+    methods: Sequence[Method],
+    target: float | None,
+    ax: Axes,
+    *,
+    band: tuple[float, float] | None = None,
+    name: str = "test accuracy",
 ) -> Axes:
     """Learning curves: a colour for each architecture, marks and lines for what is trained.
 
@@ -32,6 +37,8 @@ def curves(
     ----------
     target
         An accuracy to draw a line at, 0–1; None: none.
+    band
+        An interval of it to shade; None: none.
     name
         What the accuracy is, `Results.accuracy_name`.
     """
@@ -57,6 +64,8 @@ def curves(
         ax.plot(labels, means, mark, color=colour, label=f"{method.name}, {seeds}")
     if target is not None:
         ax.axhline(target, color="#222222", linewidth=1, zorder=1)
+    if band is not None:
+        ax.axhspan(*band, color="#222222", alpha=0.12, linewidth=0, zorder=0)
     counts = sorted({cell.n_labels for method in methods for cell in method.cells})
     ax.set_xscale("log")
     ax.set_xticks(counts[:: max(1, len(counts) // 8)])

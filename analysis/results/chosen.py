@@ -7,7 +7,7 @@ than the best, so only those with the most labels are compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,17 +36,25 @@ class Chosen:
     """Why it was chosen, in a sentence."""
 
 
-def best_trials(results: Results, number: int = 1) -> tuple[Chosen, ...]:
+def best_trials(
+    results: Results, number: int = 1, among: Callable[[Cell], bool] | None = None
+) -> tuple[Chosen, ...]:
     """The complete trials with the highest validation accuracy among those with the most labels.
 
     Of equal ones the lower validation loss counts, and then the order of the sweep.
+
+    Parameters
+    ----------
+    among
+        Which trials may be chosen. None: all.
 
     Raises
     ------
     SweepError
         There are not so many complete trials with a checkpoint.
     """
-    usable = [row for row in records(results.complete) if isinstance(row["checkpoint"], str)]
+    stored = (row for row in records(results.complete) if isinstance(row["checkpoint"], str))
+    usable = [row for row in stored if among is None or among(results.cell(row["trial"]))]
     most = max((row["n_labels"] for row in usable), default=0)
     compared = [row for row in usable if row["n_labels"] == most]
     if len(compared) < number:

@@ -30,6 +30,7 @@ from analysis.results.schema import (
     read_json,
     records,
 )
+from analysis.results.transfer import Transfer
 from trainable.errors import SweepError
 from trainable.manifest import Aspect, Cell, Manifest, differences, name_in_ids
 from trainable.protocol import UNTRAINED, protocol_named
@@ -115,7 +116,13 @@ def read(*folders: Path | str) -> Results:
     trials_by_cell = [
         _in_folder(path, manifest, notes) for path, manifest in zip(paths, manifests, strict=True)
     ]
-    return _results(manifests, trials_by_cell, _examples(paths, notes), notes)
+    try:
+        transfer = Transfer.read(paths[0])
+    except CorruptFile as problem:
+        transfer = None
+        notes.append(f"{problem}; what the network knew without any label is left out.")
+    results = _results(manifests, trials_by_cell, _examples(paths, notes), notes)
+    return replace(results, transfer=transfer)
 
 
 def from_result_grid(manifest: Manifest, grid: ResultGrid) -> Results:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from analysis.metrics import ACCURACY, Metric, metric_named
 from trainable.manifest import Cell, Manifest
 from trainable.protocol import UNTRAINED
+
+if TYPE_CHECKING:  # it reads files by functions from here
+    from analysis.results.transfer import Transfer
 
 COMPLETE = "complete"
 EPOCH_COLUMNS = (
@@ -132,6 +135,8 @@ class Results:
     """(C, S, S, 3) uint8: one image per class."""
     metric: Metric = ACCURACY
     """What cells are compared by; `with_metric` gives the same results with another one."""
+    transfer: Transfer | None = None
+    """What the pre-trained model knows without any label, if it was trained on another survey."""
     notes: tuple[str, ...] = ()
     """What was odd in the folders, for the reader of the report."""
     loaded: dict[Path, Predictions | CorruptFile] = field(

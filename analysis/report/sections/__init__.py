@@ -27,6 +27,7 @@ from analysis.report.sections import (
     reproduce,
     settings,
     summary,
+    transfer,
     trials,
 )
 from analysis.results.schema import Results
@@ -36,6 +37,7 @@ SECTIONS: tuple[Callable[[Analysis], Section | None], ...] = (
     label_efficiency.section,
     more_labels.section,
     backbones.section,
+    transfer.section,
     claims.section,
     paper_tables.section,
     paper_figures.section,
