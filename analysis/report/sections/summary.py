@@ -12,7 +12,7 @@ from analysis import formatting
 from analysis.metrics import ACCURACY, Metric
 from analysis.report.analysis import Analysis
 from analysis.report.section import Section
-from analysis.report.sections import more_labels
+from analysis.report.sections import more_labels, transfer
 from analysis.results.pair import Candidate
 from analysis.results.schema import records
 from analysis.stats.estimates import POWER, Estimate
@@ -144,8 +144,7 @@ def _sentences(analysis: Analysis) -> list[str]:
         sentences.append(f"How many labels it needs is unknown: {analysis.why_no_baseline}.")
     if len(equal) > 1:
         sentences.append(_at_equal_labels(equal, analysis.results.metric))
-    more = more_labels.sentence(analysis)
-    sentences += [more] if more else []
+    sentences += filter(None, (more_labels.sentence(analysis), transfer.in_short(analysis)))
     return [
         *_chosen_of_several(analysis),
         *sentences,

@@ -51,14 +51,12 @@ def section(analysis: Analysis) -> Section | None:
     transfer = analysis.everything.transfer
     if transfer is None:
         return None
-    everything = analysis.by_accuracy.everything
-    methods = backbones.methods_of(everything)
-    if not methods:
+    methods, found = _compared(analysis, transfer)
+    if found is None:
         return Section(
             id="transfer", title=TITLE, blocks=(sentence(transfer, None), _classes(transfer))
         )
-    n_pool = everything.manifest.data.n_pool
-    found = backbones.compare(methods, transfer.accuracy, n_pool=n_pool)
+    everything = analysis.by_accuracy.everything
     needed = needed_table(found).drop(columns=["times the fewest", "shown to need more than"])
     blocks: tuple[Block, ...] = (
         sentence(transfer, found),
@@ -78,6 +76,22 @@ def section(analysis: Analysis) -> Section | None:
         Note(text=ONE_NETWORK),
     )
     return Section(id="transfer", title=TITLE, blocks=blocks)
+
+
+def in_short(analysis: Analysis) -> str | None:
+    """The sentence as a paragraph of the summary; None if the sweep is no transfer."""
+    transfer = analysis.everything.transfer
+    return None if transfer is None else sentence(transfer, _compared(analysis, transfer)[1])
+
+
+def _compared(analysis: Analysis, transfer: Transfer) -> tuple[Sequence[Method], Comparison | None]:
+    """All methods, and the labels that they need to be as accurate as the network with none."""
+    everything = analysis.by_accuracy.everything
+    methods = backbones.methods_of(everything)
+    if not methods:
+        return (), None
+    n_pool = everything.manifest.data.n_pool
+    return methods, backbones.compare(methods, transfer.accuracy, n_pool=n_pool)
 
 
 def sentence(transfer: Transfer, found: Comparison | None) -> str:
