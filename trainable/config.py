@@ -376,8 +376,7 @@ class TrainingFlags:
     precision: PrecisionChoice = "auto"
     """fp32, tf32 or bf16. auto: bf16 on GPUs of compute capability 8.0 or more, else fp32."""
     compile: CompileChoice = "auto"
-    """Compile the network's blocks by torch.compile, and on a GPU replay whole steps as one graph. auto:
-    on GPUs as above, with a C compiler."""
+    """Compile blocks and replay whole steps. auto: on GPUs as above, with a C compiler."""
     deterministic: bool = False
     """Bit-equal results on a GPU, too: slower, not compiled. On a CPU they are so without it."""
     cache_features: bool = True
