@@ -488,8 +488,9 @@ PRESETS: dict[str, SweepConfig] = {
         data="mock",
         arch=("vit_demo",),
         trained=("probe",),
-        fractions=(0.4, 0.65, 1.0),  # of some 600 labels
-        seeds=tuple(range(5)),  # a seed draws the labelled images: 3 leave intervals twice as wide
+        fractions=(0.2, 0.4, 0.65, 1.0),  # of some 600 labels; a probe costs next to nothing
+        scratch_fractions=(0.4, 1.0),  # seeds for few and for many labels, not a third budget
+        seeds=tuple(range(6)),  # a seed draws the labelled images: 3 leave intervals twice as wide
         gpus=0,
     ),
 }

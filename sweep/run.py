@@ -49,6 +49,8 @@ class _Start:
     preset: Preset = "grid"
     resume: str | None = None
     storage_path: str = SweepConfig.storage_path
+    fractions: tuple[float, ...] | None = None
+    budgets: tuple[int, ...] | None = None
 
 
 def parse(arguments: Sequence[str]) -> tuple[SweepConfig, Folder | None]:
@@ -58,6 +60,9 @@ def parse(arguments: Sequence[str]) -> tuple[SweepConfig, Folder | None]:
     """
     start, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)
     folder, default = None, PRESETS[start.preset]
+    if start.preset == "demo" and (start.fractions or start.budgets):
+        # its fewer budgets for scratch are of its own ones, and only for the sake of time
+        default = dataclasses.replace(default, scratch_fractions=None)
     if start.resume and not {"-h", "--help"} & set(arguments):
         folder, default = find_sweep(start.resume, start.storage_path)
     config = parse_flags(
@@ -230,6 +235,7 @@ def run(sweep: Sweep, console: Console) -> int:
     def say(message: str) -> None:
         console.print(message, soft_wrap=True, markup=False)
 
+    show_command(console, "if it is interrupted, whatever by, it resumes by", resume_command(sweep))
     try:
         if sweep.config.until_decided:
             from sweep import rounds

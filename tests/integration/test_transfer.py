@@ -11,6 +11,9 @@ from helpers.surveys import ROOT, write_survey
 from helpers.sweeps import started, wait_for
 from helpers.trained import small_sweep
 
+from analysis.report.analysis import Analysis
+from analysis.report.sections import transfer
+from analysis.results import load
 from analysis.results.transfer import FILE, Transfer
 
 
@@ -57,7 +60,5 @@ def test_a_transfer_that_is_interrupted_resumes_by_its_name_alone(storage):
     manifest = json.loads((storage / "here" / "sweep.json").read_text())
     assert manifest["data"]["class_names"] == ["kind 0", "kind 1"]
 
-    report = [sys.executable, "-m", "analysis.report", storage / "here"]
-    told = subprocess.run(report, cwd=ROOT, capture_output=True, text=True, timeout=240, check=True)
-    assert "Without a label of this survey, the network of there (scratch-100-s0: " in told.stdout
-    assert (storage / "here" / "report" / "tables" / "transfer.md").is_file()
+    told = transfer.in_short(Analysis(everything=load.read(storage / "here")))
+    assert "Without a label of this survey, the network of there (scratch-100-s0: " in told

@@ -98,6 +98,11 @@ def _labels_that_suffice(analysis: Analysis) -> str | None:
     crossing = analysis.label_efficiency.crossing
     if crossing is None:
         return None
+    if crossing.value == NEVER and crossing.low not in (None, NEVER):
+        return (
+            f"more labels than were tested ({crossing.interval}) are what it seems to need to match "
+            f"{analysis.scratch_name} on {_all_labels(analysis)}"
+        )
     if crossing.value == NEVER:
         return (
             f"at no number of labels tested does it reach the {analysis.results.metric.label} of "

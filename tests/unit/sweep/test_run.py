@@ -15,6 +15,18 @@ def test_flags_override_the_preset(preset):
     assert config.fractions == PRESETS[preset].fractions
 
 
+def test_the_demos_fewer_budgets_for_scratch_are_of_its_own_ones():
+    def of_scratch(*flags):
+        return parse(["--preset", "demo", *flags])[0].scratch_fractions
+
+    assert set(of_scratch()) < set(PRESETS["demo"].fractions)
+    assert of_scratch("--fractions", "0.5", "1") is None
+    assert of_scratch("--budgets", "50") is None
+    assert of_scratch("--fractions", "0.5", "1", "--scratch-fractions", "1") == (1.0,)
+    paper = parse(["--preset", "paper", "--fractions", "0.5"])[0]
+    assert paper.scratch_fractions == (1.0,), "its baseline"
+
+
 def test_every_flag_is_under_one_heading():
     import dataclasses
 

@@ -167,3 +167,17 @@ def test_a_metric_that_is_no_share_has_plain_numbers(make_results):
     assert re.search(r"is 0\.\d{3} higher in negative log loss than training from scratch", text)
     assert re.search(r"baseline \(from scratch on all labels, −\d\.\d{3}\)", text)
     assert "points" not in text
+
+
+def test_a_baseline_that_may_be_within_reach_is_not_denied(make_results):
+    """On average it is not reached, but the interval begins below the most labels."""
+    results = make_results(
+        synthetic.grid(), lambda init, n, seed: 0.72 if init == "scratch" else 0.6 + n / 9000
+    )
+    found = answered(results)
+    assert found.headline.startswith("Inconclusive: with 992 labels")
+    assert re.search(
+        r"and more labels than were tested \(95% CI: \d+% to > 100%\) are what it seems to need to "
+        "match training from scratch on all labels",
+        found.headline,
+    )
