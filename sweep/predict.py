@@ -66,7 +66,7 @@ class InputFlags:
     labels: Path | None = None
     """Catalogue (CSV or Parquet) of the images in the folder --images; its columns are carried."""
     image_column: str | None = None
-    """Column of the images' paths in --labels (None: file), or of the pictures (None: image)."""
+    """Column of images: paths in --labels (None: file), pictures (image), of an HDF5 file (images)."""
     bands: tuple[int, ...] = ()
     """Planes of a FITS image that are red, green, blue, from 1. None: the sweep's own."""
     stretch: float | None = None

@@ -57,9 +57,9 @@ class SourceFlags:
 
     # no paths: it is the same on every node, and part of a run's identity
     image_column: str | None = None
-    """Column of the images' paths in --labels (None: file), or of a data set's pictures (image)."""
+    """Column of images: paths in --labels (None: file), of a data set (image), HDF5 file (images)."""
     label_column: str | None = None
-    """Column of the labels, words or whole numbers, in --labels or a data set. None: label."""
+    """Column of labels, words or whole numbers. None: label; of an HDF5 file, ans."""
     label_columns: tuple[str, ...] = ()
     """Columns of votes, fractions from 0 to 1: the class with most votes is the label."""
     min_agreement: float = 0.0

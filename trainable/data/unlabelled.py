@@ -25,7 +25,7 @@ from trainable.config import SourceFlags
 from trainable.data import hdf5
 from trainable.data.sources import catalogue, hugging_face
 from trainable.data.sources.files import FileImages, displayable, find_files, is_image
-from trainable.data.sources.galaxy10_hdf5 import Hdf5Images
+from trainable.data.sources.galaxy10_hdf5 import IMAGES, Hdf5Images
 from trainable.data.sources.labels import require_column
 from trainable.data.sources.source import Picture, Request, counted
 from trainable.data.tables import ROW_COLUMN, open_tables
@@ -142,7 +142,7 @@ def open_unlabelled(
         return _open_folder(path, flags, classes)
     if is_image(path.name):
         return _of_files(path.parent, (path.name,), flags, notes=())
-    return _open_hdf5(path)
+    return _open_hdf5(path, flags.image_column or IMAGES)
 
 
 def _open_folder(root: Path, flags: SourceFlags, classes: Sequence[str]) -> ImageSet:
@@ -210,12 +210,12 @@ def _open_catalogue(root: Path, labels: Path, flags: SourceFlags) -> ImageSet:
     return _of_files(root, names, flags, notes=tuple(notes), table=table)
 
 
-def _open_hdf5(path: Path) -> ImageSet:
+def _open_hdf5(path: Path, of_images: str) -> ImageSet:
     with hdf5.open_hdf5(path) as file:
         try:
             names = tuple(map(str, file))
             inspection = hdf5.inspect(file, tuple(n for n in names if _is_dataset(file, n)))
-            n = _count(file, names)
+            n = _count(file, names, of_images)
             columns = {ROW_COLUMN: pa.array(np.arange(n))}
             for name in names:
                 found = hdf5.dataset(file, name)
@@ -227,7 +227,7 @@ def _open_hdf5(path: Path) -> ImageSet:
     details = path.stat()
     text = json.dumps([details.st_size, details.st_mtime_ns, n, list(columns)])
     return ColumnsAndImages(
-        images=Hdf5Images(path=path, sources=inspection.files),
+        images=Hdf5Images(path=path, name=of_images, sources=inspection.files),
         table=pa.table(columns),
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),
     )
@@ -245,20 +245,22 @@ def _as_arrow(found: h5py.Dataset) -> pa.Array:
     return pa.array(values.astype(values.dtype.newbyteorder("=")))
 
 
-def _count(file: h5py.File, names: Sequence[str]) -> int:
+def _count(file: h5py.File, names: Sequence[str], of_images: str) -> int:
     """Number of images of a file; `DataError` if they are none that a network takes."""
-    images = hdf5.dataset(file, "images") if "images" in names else None
+    images = hdf5.dataset(file, of_images) if of_images in names else None
     if images is None:
-        raise DataError(f"must have a data set 'images', has {', '.join(names) or 'none'}")
+        raise DataError(
+            f"must have a data set {of_images!r}, has {', '.join(names) or 'none'}: name it by --image-column"
+        )
     shape = cast("tuple[int, ...]", images.shape or ())
     if len(shape) == 4 and shape[3] not in (1, CHANNELS):
         raise DataError(
-            f"'images' is {shape}: images of {shape[3]} channels. The networks take 3, red, green "
+            f"{of_images!r} is {shape}: images of {shape[3]} channels. The networks take 3, red, green "
             "and blue, or 1, grey: write the channels that the network was trained on"
         )
     if len(shape) not in (3, 4) or 0 in shape or images.dtype != np.uint8:
         raise DataError(
-            f"'images' is {shape} {images.dtype}, must be (N, H, W, 3) or, grey, (N, H, W), uint8, "
+            f"{of_images!r} is {shape} {images.dtype}, must be (N, H, W, 3) or, grey, (N, H, W), uint8, "
             "none of them 0"
         )
     return shape[0]

@@ -2,7 +2,8 @@
 
 The layout is that of ``Galaxy10_DECals.h5``: ``images`` (N, H, W, 3) uint8, ``ans`` (N,) labels and,
 if known, ``ra``, ``dec`` (N,) in degrees and ``pxscale`` (N,) in arcsec/pixel. Grey images may be
-(N, H, W) or (N, H, W, 1). Any other file may add a test set of its own, ``is_test`` (N,) bool, and the
+(N, H, W) or (N, H, W, 1). ``--image-column`` and ``--label-column`` give images and labels other names.
+Any other file may add a test set of its own, ``is_test`` (N,) bool, and the
 attribute ``class_names``, a JSON list whose index is the label.
 """
 
@@ -26,25 +27,29 @@ from trainable.data.sources import known_files
 from trainable.data.sources.source import Picture, Pixels, Request, Survey
 from trainable.errors import DataError
 
-DATA_SETS = ("images", "ans", "ra", "dec", "pxscale", "is_test")
-"""All that is read of a file."""
+IMAGES, LABELS = "images", "ans"
+"""Names of the data sets, unless others are given."""
+FURTHER = ("ra", "dec", "pxscale", "is_test")
+"""All else that is read of a file."""
 SLAB = 256
 """Images read at a time: h5py is slow to pick single rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hdf5Images:
-    """The data set ``images`` of a file."""
+    """A data set of images in a file."""
 
     path: Path
+    name: str = IMAGES
+    """Of the data set."""
     sources: tuple[Path, ...] = ()
     """Files besides `path` that values come from: sources of virtual data sets, targets of external
     links, raw external storage."""
 
     @property
     def key(self) -> Mapping[str, Any]:
-        """Empty: pixels are in the file as they are."""
-        return {}
+        """Pixels are in the file as they are, in the usual data set or the one that is named."""
+        return {} if self.name == IMAGES else {"images": self.name}
 
     def pictures(self, rows: NDArray[np.int64]) -> Iterator[Picture]:
         """Images of some rows, (n,) ascending, read a slab at a time.
@@ -58,8 +63,8 @@ class Hdf5Images:
             if not source.is_file():
                 raise DataError(f"{self.path} takes values from {source}, which is missing")
         with hdf5.open_hdf5(self.path) as file:
-            if (images := hdf5.dataset(file, "images")) is None:
-                raise DataError(f"{self.path} has no 'images' any more: it changed")
+            if (images := hdf5.dataset(file, self.name)) is None:
+                raise DataError(f"{self.path} has no {self.name!r} any more: it changed")
             for start in range(0, int(images.shape[0]), SLAB):
                 here = slice(*np.searchsorted(rows, [start, start + SLAB]))
                 if wanted := rows[here].tolist():
@@ -94,12 +99,13 @@ def open_images(request: Request) -> Survey:
             "set of Hugging Face, or an HDF5 file in Galaxy10's layout"
         )
     hint = ""
+    named = request.flags.image_column or IMAGES, request.flags.label_column or LABELS
     with hdf5.open_hdf5(path) as file:
         try:
-            inspection = hdf5.inspect(file, DATA_SETS)
+            inspection = hdf5.inspect(file, (*named, *FURTHER))
             if inspection.next_parts:  # HDF5 takes the first gap in a numbered series for its end
                 hint = f" (numbered parts are read up to the first gap: {inspection.next_parts[0]})"
-            fields = _read_fields(file)
+            fields = _read_fields(file, *named)
         except DataError as error:
             raise DataError(f"{path}: {error}{hint}") from error
     sha256 = _checksum_of_all(path, inspection.files)
@@ -115,7 +121,7 @@ def open_images(request: Request) -> Survey:
     return Survey(
         path=path,
         sha256=sha256,
-        images=Hdf5Images(path=path, sources=inspection.files),
+        images=Hdf5Images(path=path, name=named[0], sources=inspection.files),
         class_names=tuple(names),
         known=known,
         **fields,
@@ -130,27 +136,27 @@ def _checksum_of_all(path: Path, sources: Sequence[Path]) -> str:
     return hashlib.sha256("\n".join([own, *map(known_checksum, sources)]).encode()).hexdigest()
 
 
-def _read_fields(file: h5py.File) -> dict[str, Any]:
-    images, ans = hdf5.dataset(file, "images"), hdf5.dataset(file, "ans")
+def _read_fields(file: h5py.File, of_images: str, of_labels: str) -> dict[str, Any]:
+    images, ans = hdf5.dataset(file, of_images), hdf5.dataset(file, of_labels)
     if images is None or ans is None:
         with hdf5.reading("the list of data sets"):
             has = [
                 name if _is_dataset(file, name) else f"{name} (a group)" for name in map(str, file)
             ]
         raise DataError(
-            f"must have data sets 'images' and 'ans', has {has or 'none'}: write a file with these "
-            "names, as docs/guide/own-data.md shows"
+            f"must have data sets {of_images!r} (images) and {of_labels!r} (labels), has {has or 'none'}: "
+            "name them by --image-column and --label-column, or write a file with these names"
         )
     shape = cast("tuple[int, ...]", images.shape or ())
     dtype = images.dtype
     is_image = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
     if not is_image or 0 in shape or dtype != np.uint8:
         raise DataError(
-            f"'images' is {shape} {dtype}, must be (N, H, W, 3) or, grey, (N, H, W), uint8, none of "
+            f"{of_images!r} is {shape} {dtype}, must be (N, H, W, 3) or, grey, (N, H, W), uint8, none of "
             f"them 0{_how_to_mend(shape, dtype)}"
         )
     n = shape[0]
-    labels, class_names = _read_classes(file, ans, n)
+    labels, class_names = _read_classes(file, ans, n, (of_images, of_labels))
     if ("ra" in file) != ("dec" in file):
         raise DataError("it has one of 'ra' and 'dec': give both (degrees) or neither")
     return {
@@ -178,18 +184,23 @@ def _is_dataset(file: h5py.File, name: str) -> bool:
 
 
 def _read_classes(
-    file: h5py.File, ans: h5py.Dataset, n: int
+    file: h5py.File, ans: h5py.Dataset, n: int, named: tuple[str, str]
 ) -> tuple[np.ndarray, list[str] | None]:
     """Labels (n,) int64, and the names that the file gives its classes."""
-    if ans.shape != (n,) or ans.dtype.kind not in "iu":
-        raise DataError(f"'ans' is {ans.shape} {ans.dtype}, must be ({n},) integers, as 'images'")
-    with hdf5.reading(hdf5.checked(ans, "'ans'")):
+    of_images, of_labels = named
+    expected = f"must be ({n},) whole numbers, as {of_images!r}"
+    if ans.shape != (n,) or ans.dtype.kind not in "iuf":
+        raise DataError(f"{of_labels!r} is {ans.shape} {ans.dtype}, {expected}")
+    with hdf5.reading(hdf5.checked(ans, repr(of_labels))):
         labels = ans[()]
+    if not (labels == np.floor(labels)).all():  # NaN is not, either
+        broken = labels[~(labels == np.floor(labels))]
+        raise DataError(f"{of_labels!r} has {broken[0]}, {expected}")
     names = _read_class_names(file)
     limit = n if names is None else len(names)
     if labels.min() < 0 or labels.max() >= limit:
-        found, valid = f"{labels.min()} to {labels.max()}", f"0 to {limit - 1}"
-        raise DataError(f"'ans' has labels {found}, out of range: must be {valid}")
+        found, valid = f"{labels.min():.0f} to {labels.max():.0f}", f"0 to {limit - 1}"
+        raise DataError(f"{of_labels!r} has labels {found}, out of range: must be {valid}")
     return labels.astype(np.int64), names
 
 

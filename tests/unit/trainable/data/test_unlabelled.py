@@ -103,6 +103,17 @@ def test_hdf5_without_images(tmp_path):
         open_unlabelled(tmp_path / "s.h5")
 
 
+def test_hdf5_with_other_names(tmp_path):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["cutouts"] = np.arange(3, dtype=np.uint8)[:, None, None, None] + np.zeros(
+            (3, 4, 4, 3), np.uint8
+        )
+        file["id"] = [7, 8, 9]
+    found = open_unlabelled(tmp_path / "s.h5", flags=SourceFlags(image_column="cutouts"))
+    assert [picture.rgb()[0, 0, 0] for picture in found.pictures(np.arange(3))] == [0, 1, 2]
+    assert found.columns(0, 3)["id"].to_pylist() == [7, 8, 9]
+
+
 def test_nothing_there(tmp_path):
     with pytest.raises(DataError, match="does not exist: give a folder of images"):
         open_unlabelled(tmp_path / "none")

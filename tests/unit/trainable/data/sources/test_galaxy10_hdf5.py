@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.surveys import REAL
 
+from trainable.config import SourceFlags
 from trainable.data.cache import checksum
 from trainable.data.class_selection import default_drop_labels, select
 from trainable.data.dataset import open_survey
@@ -199,12 +200,28 @@ def test_galaxy10_as_published():
     assert GALAXY10_SHA256.islower()
 
 
+def test_a_file_with_other_names_is_the_same_survey(write):
+    """Labels may be whole floating-point numbers."""
+    usual = open_survey(write())
+    path = write(images=None, ans=None, cutouts=IMAGES, kind=LABELS.astype(float))
+    flags = SourceFlags(image_column="cutouts", label_column="kind")
+    named = open_survey(path, flags=flags)
+    assert np.array_equal(named.labels, usual.labels)
+    assert named.labels.dtype == np.int64
+    assert np.array_equal(named.read_images([0, 7]), IMAGES[[0, 7]])
+    assert named.images.key != usual.images.key
+    with pytest.raises(
+        DataError, match=r"'cutout' \(images\) and 'kind' \(labels\), has \['cutouts'"
+    ):
+        open_survey(path, flags=SourceFlags(image_column="cutout", label_column="kind"))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"images": None}, r"must have data sets 'images' and 'ans', has \['ans'\]"),
-        ({"ans": None}, r"must have data sets 'images' and 'ans', has \['images'\]"),
-        ({"images": None, "ans": None}, "has none: write a file with these names"),
+        ({"images": None}, r"'images' \(images\) and 'ans' \(labels\), has \['ans'\]"),
+        ({"ans": None}, r"'ans' \(labels\), has \['images'\]: name them by"),
+        ({"images": None, "ans": None}, "has none: name them by --image-column and --label-column"),
         ({"images": None, "images/raw": IMAGES}, r"has \['ans', 'images \(a group\)'\]"),
         ({"images": IMAGES[..., 0, 0]}, r"'images' is \(600, 4\) uint8, must be \(N, H, W, 3\)"),
         ({"images": IMAGES[..., :2]}, r"'images' is \(600, 4, 4, 2\)"),
@@ -213,9 +230,11 @@ def test_galaxy10_as_published():
         ({"images": IMAGES.astype("u2")}, r"uint16, must be .* Divide 16-bit values by 257"),
         ({"images": IMAGES[:0], "ans": LABELS[:0]}, "none of them 0"),
         ({"images": np.uint8(1)}, r"'images' is \(\) uint8"),
-        ({"ans": LABELS[1:]}, r"'ans' is \(599,\) int64, must be \(600,\) integers"),
+        ({"ans": LABELS[1:]}, r"'ans' is \(599,\) int64, must be \(600,\) whole numbers"),
         ({"ans": LABELS[:, None]}, r"'ans' is \(600, 1\)"),
-        ({"ans": LABELS.astype(float)}, r"'ans' is \(600,\) float64"),
+        ({"ans": LABELS + 0.5}, r"'ans' has 0\.5, must be \(600,\) whole numbers"),
+        ({"ans": np.where(LABELS, LABELS, np.nan)}, r"'ans' has nan, must be"),
+        ({"ans": LABELS.astype("S")}, r"'ans' is \(600,\) \|S"),
         ({"ans": LABELS - 1}, "labels -1 to 1, out of range"),
         ({"ans": LABELS + 10**12}, "out of range: must be 0 to 599"),
         ({"class_names": '["a", "b"]'}, "labels 0 to 2, out of range: must be 0 to 1"),
