@@ -76,7 +76,7 @@ def _at_most_labels(analysis: Analysis, row: Row) -> str:
     if difference.sign == 0:
         return (
             f"Inconclusive: {labels} there is no significant difference between {pretrained} "
-            f"and {scratch} ({difference.in_points()}, pre-trained minus scratch)"
+            f"and {scratch} ({difference.in_points()}, pre-trained minus scratch){_none_above(difference)}"
         )
     ends = sorted(abs(end) for end in (difference.low, difference.high) if end is not None)
     interval = " to ".join(map(metric.size, ends))
@@ -85,6 +85,14 @@ def _at_most_labels(analysis: Analysis, row: Row) -> str:
         f"{answer}: {labels} {pretrained} is {metric.size(difference.value)}{metric.unit} "
         f"{metric.compared(difference.sign)} than {scratch} (95% CI: {interval})"
     )
+
+
+def _none_above(difference: Estimate) -> str:
+    """The largest difference, either way, that the interval of an insignificant one allows."""
+    if difference.low is None or difference.high is None:
+        return ""
+    bound = max(-difference.low, difference.high)
+    return f", and none above {difference.metric.size(bound)}{difference.metric.unit}"
 
 
 def _of_models(difference: Estimate) -> str:

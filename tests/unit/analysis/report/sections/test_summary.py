@@ -176,6 +176,13 @@ def test_a_baseline_that_may_be_within_reach_is_not_denied(make_results):
     )
     found = answered(results)
     assert found.headline.startswith("Inconclusive: with 992 labels")
+    low, high, bound = map(
+        float,
+        re.search(
+            r"\[−([\d.]+), \+([\d.]+)\].*, and none above ([\d.]+) points", found.headline
+        ).groups(),
+    )
+    assert bound == max(low, high)
     assert re.search(
         r"and more labels than were tested \(95% CI: \d+% to > 100%\) are what it seems to need to "
         "match training from scratch on all labels",
