@@ -17,7 +17,7 @@ from helpers.sweeps import SECRET
 HERE = Path(__file__).parent
 LONG = (
     *("test_killed", "test_cluster", "test_signals", "test_environment", "test_disk_full"),
-    *("test_run", "test_predict", "test_overhead", "test_bench"),
+    *("test_run", "test_predict", "test_transfer", "test_overhead", "test_bench"),
 )
 """Files with tests of a minute, the longest first."""
 

@@ -106,7 +106,10 @@ def test_terminal_has_no_spam(finished):
     lines = [line for line in process.stdout.splitlines() if line.strip()]
     waits = [line for line in lines if line.startswith("preparing · features: ")]
     assert len(waits) <= 1  # told once, if it takes long enough to be seen
-    assert len(lines) - len(waits) == 4 * (1 + 3) + 3  # starts and epochs, then what to type next
+    storage = finished[0]
+    assert lines[1] == f"  python -m sweep.run --resume small --storage-path {storage}"
+    # how it resumes, starts and epochs, then what to type next
+    assert len(lines) - len(waits) == 2 + 4 * (1 + 3) + 3
     assert process.stderr.strip() == ""
 
 
