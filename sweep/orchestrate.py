@@ -159,11 +159,18 @@ def lay_out(
 ) -> Sweep:
     """Find the data and the weights and check every trial; nothing is written yet.
 
+    But the weights of a network that is transferred, into the folder of its own sweep.
+
     Raises
     ------
     UserError
         Whatever would keep a trial from running, with what to do about it.
     """
+    if config.preset == "transfer" and config.transfer_from is None:
+        raise SweepError(
+            "--preset transfer: needs --transfer-from SWEEP and --class-map FILE, the sweep on another "
+            "survey and which classes are the same"
+        )
     if config.transfer_from is not None and resumed is None:
         config = transfer.with_source(config)
     config = absolute(config)

@@ -22,8 +22,8 @@ from analysis.results.schema import Results
 from analysis.results.transfer import Transfer
 from sweep.grid import SweepConfig
 from sweep.prediction import temperature_of
-from trainable.class_map import in_shared_classes, read, shared_classes
-from trainable.classifier import load_classifier
+from trainable.class_map import SharedClass, in_shared_classes, read, shared_classes
+from trainable.classifier import Classifier, load_classifier
 from trainable.config import ARCHITECTURE
 from trainable.data.dataset import open_survey
 from trainable.data.preprocess import cached_images
@@ -68,6 +68,34 @@ def chosen(results: Results, name: str | None) -> Chosen:
     return trial
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """What is transferred, and the classes that both surveys have."""
+
+    results: Results
+    trial: Chosen
+    classifier: Classifier
+    classes: tuple[SharedClass, ...]
+
+    @classmethod
+    def of(cls, config: SweepConfig, class_names: tuple[str, ...]) -> Source:
+        """Read what the flags name.
+
+        Parameters
+        ----------
+        class_names
+            Those of the data of `config`, by label.
+        """
+        assert config.transfer_from is not None
+        assert config.class_map is not None, "checked with the flags"
+        results = load.read(config.transfer_from)
+        trial = chosen(results, config.transfer_trial)
+        classifier = load_classifier(trial.checkpoint, trial.cell.config, "fp32")
+        pairs = read(config.class_map)
+        classes = shared_classes(pairs, classifier.class_names, class_names, config.class_map)
+        return cls(results=results, trial=trial, classifier=classifier, classes=classes)
+
+
 def with_source(config: SweepConfig) -> SweepConfig:
     """The configuration with what the transferred network and the table of classes decide.
 
@@ -78,33 +106,29 @@ def with_source(config: SweepConfig) -> SweepConfig:
     UserError
         The earlier sweep, its trial, the table or the data cannot be used.
     """
-    assert config.transfer_from is not None
-    assert config.class_map is not None, "checked with the flags"
+    assert config.transfer_from is not None, "asked by the caller"
     for name in ("weights", "drop_labels", "merge_labels"):
         if getattr(config, name):
             raise SettingsError(
                 f"--transfer-from with --{name.replace('_', '-')}: the earlier sweep and --class-map "
                 "decide this; leave it out"
             )
-    trial = chosen(load.read(config.transfer_from), config.transfer_trial)
-    run = trial.cell.config
-    if config.archs not in ((ARCHITECTURE,), (run.arch,)):
-        raise SettingsError(
-            f"--arch {config.archs[0]}: {trial.name} of {config.transfer_from} is a {run.arch}; leave "
-            "it out"
-        )
-    classifier = load_classifier(trial.checkpoint, run, "fp32")
     survey = open_survey(
         data_path(config.data, config.cache_dir),
         labels=None if config.labels is None else str(config.labels),
         flags=config.source,
         cache_dir=None if config.cache_dir is None else str(config.cache_dir),
     )
-    classes = shared_classes(
-        read(config.class_map), classifier.class_names, survey.class_names, config.class_map
-    )
+    source = Source.of(config, survey.class_names)
+    trial, classifier = source.trial, source.classifier
+    run = trial.cell.config
+    if config.archs not in ((ARCHITECTURE,), (run.arch,)):
+        raise SettingsError(
+            f"--arch {config.archs[0]}: {trial.name} of {config.transfer_from} is a {run.arch}; leave "
+            "it out"
+        )
     number = {name: label for label, name in enumerate(survey.class_names)}
-    shared = [[number[name] for name in of.target] for of in classes]
+    shared = [[number[name] for name in of.target] for of in source.classes]
     kept = {label for group in shared for label in group}
     merge_adapters(classifier.backbone)
     path = config.transfer_from / FOLDER / f"{trial.name}.safetensors"
@@ -142,19 +166,10 @@ def without_labels(config: SweepConfig, prepared: Prepared, cell: Cell) -> Trans
     UserError
         The network or its trial cannot be read any more.
     """
-    assert config.transfer_from is not None
-    assert config.class_map is not None, "checked with the flags"
-    results = load.read(config.transfer_from)
-    trial = chosen(results, config.transfer_trial)
+    source = Source.of(config, prepared.survey.class_names)
+    trial, classifier, classes = source.trial, source.classifier, source.classes
     use_precision("fp32")
-    classifier = load_classifier(trial.checkpoint, trial.cell.config, "fp32")
     selection = prepared.selection
-    classes = shared_classes(
-        read(config.class_map),
-        classifier.class_names,
-        prepared.survey.class_names,
-        config.class_map,
-    )
     assert tuple(of.name for of in classes) == selection.class_names
     images = cached_images(
         prepared.survey,
@@ -178,13 +193,13 @@ def without_labels(config: SweepConfig, prepared: Prepared, cell: Cell) -> Trans
         partition.test_labels, np.concatenate(predicted), labels=range(len(classes))
     )
     return Transfer(
-        sweep=results.manifest.name,
-        data=results.manifest.data.name,
+        sweep=source.results.manifest.name,
+        data=source.results.manifest.data.name,
         trial=trial.name,
         arch=classifier.arch,
         n_labels=trial.cell.n_labels,
         accuracy_there=trial.accuracy,
-        scored_on=results.scored_on,
+        scored_on=source.results.scored_on,
         classes=classes,
         confusion=tuple(map(tuple, counts.tolist())),
     )

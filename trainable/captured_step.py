@@ -61,6 +61,11 @@ class CapturedStep:
             return self._step(batch, targets)
         return self._replayed(self._graph, batch, targets)
 
+    @property
+    def replays(self) -> bool:
+        """A step has been captured, and its replay tried."""
+        return self._graph is not None
+
     def forget(self) -> None:
         """Capture anew: the tensors that the step reads and writes have been replaced."""
         self._size, self._seen, self._graph = 0, 0, None

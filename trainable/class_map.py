@@ -8,7 +8,7 @@ another's two, that differ in how they turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +32,6 @@ class SharedClass:
     """Classes of the survey that was trained on."""
     target: tuple[str, ...]
     """Classes of the survey that it is applied to, in the order of their labels."""
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values."""
-        return asdict(self)
 
 
 def read(path: Path) -> list[tuple[str, str]]:

@@ -13,7 +13,8 @@ from analysis.metrics import ACCURACY
 from analysis.plots.style import INIT_NAMES, FigureNames, figure_names
 from analysis.results.pair import Pair, pair
 from analysis.results.schema import Results
-from analysis.stats import comparisons, estimates, label_efficiency
+from analysis.stats import backbones, comparisons, estimates, label_efficiency
+from analysis.stats.backbones import Comparison
 from analysis.stats.comparisons import Crossing
 from analysis.stats.label_efficiency import LabelEfficiency, tested_cells
 from analysis.stats.power_law import LearningCurve, Refused, learning_curves, rounded
@@ -129,6 +130,18 @@ class Analysis:
         scratch = self.methods.get(name)
         known = scratch and np.isclose(scratch[-1].fraction, self.baseline_fraction)
         return learning_curves(self.methods, name if known else None)
+
+    @cached_property
+    def against_transfer(self) -> Comparison | None:
+        """Labels that each method needs to be as accurate as a transferred network with none.
+
+        None if the sweep is no transfer, or has no complete trial.
+        """
+        transfer, everything = self.everything.transfer, self.by_accuracy.everything
+        methods = backbones.methods_of(everything) if transfer else []
+        if transfer is None or not methods:
+            return None
+        return backbones.compare(methods, transfer.accuracy, n_pool=everything.manifest.data.n_pool)
 
     @property
     def more_labels(self) -> int:

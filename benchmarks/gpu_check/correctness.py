@@ -19,11 +19,11 @@ from torch.profiler import ProfilerActivity
 
 from benchmarks.gpu_check.lines import Line
 from benchmarks.gpu_check.setup import Setup, switched_to
+from trainable.captured_step import in_a_row, relative_difference
 from trainable.config import Precision, TrainingConfig
 from trainable.data.batches import outputs
 from trainable.forward_backward import use_determinism
 from trainable.models.features import backbone
-from trainable.run import TrainingRun
 
 AGAINST_CPU = 1e-3
 """Relative difference of float32 on two devices, at most."""
@@ -141,23 +141,20 @@ def replayed(setup: Setup) -> list[Line]:
             run = setup.run(config, train=REPLAYED * config.batch_size)
             if not captured:
                 run.captured = None
-            before = vector(run)
+            before = in_a_row(run.model)
             for _ in range(config.max_epochs):
                 run.step_epoch()
-            moved.append(vector(run) - before)
+            if run.captured is not None and not run.captured.replays:
+                raise RuntimeError("no step was replayed: a warning above says why")
+            moved.append(in_a_row(run.model) - before)
     return [
         Line(
             name=name,
-            value=float((moved[0] - moved[1]).norm() / moved[1].norm()),
+            value=relative_difference(*moved),
             at_most=setup.rounding,
             note=f"relative difference of what {2 * REPLAYED} steps of fp32 with a schedule change",
         )
     ]
-
-
-def vector(run: TrainingRun) -> torch.Tensor:
-    """All parameters in a row, (P,); float64, on the CPU."""
-    return torch.cat([p.detach().double().flatten() for p in run.model.parameters()]).cpu()
 
 
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the numbers of docs/guide/transfer.md again:
 #   bash docs/transfer/make.sh sdss_gz1.h5 galaxy10_decals
-# In the repository's folder, with its environment active; some 15 minutes on two quiet CPU cores.
+# In the repository's folder, with its environment active. On two CPU cores its parts took some 12 minutes, one by one.
 set -euo pipefail
 sdss=$(realpath "$1") galaxy10=$(realpath "$2")
 flags=(--preset transfer --protocol demo --gpus 0 --seeds 0 1 2 3 4 --replace)

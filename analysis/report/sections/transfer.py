@@ -20,9 +20,8 @@ from analysis.report.sections.backbones import needed_table
 from analysis.report.tables import ReportTable
 from analysis.results.schema import Results, records, rows_where
 from analysis.results.transfer import Transfer
-from analysis.stats import backbones
 from analysis.stats.backbones import Comparison, Method
-from analysis.stats.estimates import Estimate, accuracies, wilson
+from analysis.stats.estimates import accuracies, wilson
 from analysis.stats.label_efficiency import BELOW, NEVER, CrossingPoint
 
 TITLE = "What does the other survey give?"
@@ -51,12 +50,13 @@ def section(analysis: Analysis) -> Section | None:
     transfer = analysis.everything.transfer
     if transfer is None:
         return None
-    methods, found = _compared(analysis, transfer)
+    found = analysis.against_transfer
     if found is None:
         return Section(
             id="transfer", title=TITLE, blocks=(sentence(transfer, None), _classes(transfer))
         )
     everything = analysis.by_accuracy.everything
+    methods = [needed.method for needed in found.needed]
     needed = needed_table(found).drop(columns=["times the fewest", "shown to need more than"])
     blocks: tuple[Block, ...] = (
         sentence(transfer, found),
@@ -81,17 +81,7 @@ def section(analysis: Analysis) -> Section | None:
 def in_short(analysis: Analysis) -> str | None:
     """The sentence as a paragraph of the summary; None if the sweep is no transfer."""
     transfer = analysis.everything.transfer
-    return None if transfer is None else sentence(transfer, _compared(analysis, transfer)[1])
-
-
-def _compared(analysis: Analysis, transfer: Transfer) -> tuple[Sequence[Method], Comparison | None]:
-    """All methods, and the labels that they need to be as accurate as the network with none."""
-    everything = analysis.by_accuracy.everything
-    methods = backbones.methods_of(everything)
-    if not methods:
-        return (), None
-    n_pool = everything.manifest.data.n_pool
-    return methods, backbones.compare(methods, transfer.accuracy, n_pool=n_pool)
+    return None if transfer is None else sentence(transfer, analysis.against_transfer)
 
 
 def sentence(transfer: Transfer, found: Comparison | None) -> str:
@@ -123,10 +113,7 @@ def _alone(crossing: CrossingPoint) -> str:
 
 def without(transfer: Transfer) -> str:
     """Accuracy without labels, with its interval over test images."""
-    return _with_interval(wilson(transfer.accuracy, transfer.n))
-
-
-def _with_interval(estimate: Estimate) -> str:
+    estimate = wilson(transfer.accuracy, transfer.n)
     return bracketed(estimate.value, estimate.low, estimate.high)
 
 

@@ -80,7 +80,7 @@ def test_all_of_a_trial_is_run_or_extrapolated(experiment, monkeypatch):
     for epochs, run in ((2, 2), (None, 16)):
         steps.clear()
         seconds = timing.Reference(epochs=epochs, **common).seconds(config)
-        assert 96 < seconds < 126  # the rest is the start, with nothing extrapolated
+        assert 96 < seconds < 126  # the rest is the start, as long as a busy machine takes
         assert len(steps) == run
 
 

@@ -22,7 +22,7 @@ from sweep.orchestrate import lay_out
 from sweep.prediction import temperature_of
 from trainable.class_map import SharedClass
 from trainable.classifier import load_classifier
-from trainable.errors import SettingsError
+from trainable.errors import SettingsError, SweepError
 from trainable.models import architectures
 from trainable.prepare import prepare
 from trainable.run import planned
@@ -191,3 +191,8 @@ def test_an_adapted_network_is_written_with_its_adapters_merged(
     original = load_file(weights_path)
     moved = [name for name in original if not written[name].equal(original[name])]
     assert any("encoder" in name for name in moved)
+
+
+def test_the_preset_alone_is_refused():
+    with pytest.raises(SweepError, match="--preset transfer: needs --transfer-from SWEEP"):
+        lay_out(PRESETS["transfer"], None, "", lambda *_: None, print)

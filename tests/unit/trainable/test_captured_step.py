@@ -115,6 +115,7 @@ def test_replayed_steps_train_as_single_ones():
     assert torch.equal(trainer.weights, plain.weights)
     (graph,) = Graph.made
     assert graph.replays == len(BATCHES) - WARM_STEPS
+    assert trainer.captured.replays
     assert trainer.asked == WARM_STEPS + 2, "as ever, and as it was captured"
 
 
@@ -145,6 +146,7 @@ def test_a_replay_that_changes_something_else_is_not_used(caplog):
     assert all(map(torch.equal, train(trainer), expected))
     assert torch.equal(trainer.weights, plain.weights)
     assert [graph.replays for graph in Graph.made] == [1]
+    assert not trainer.captured.replays
     (record,) = caplog.records
     assert "are not replayed, and take longer: a replay changes something" in record.getMessage()
 
