@@ -108,7 +108,7 @@ def _labels_that_suffice(analysis: Analysis) -> str | None:
         return None
     if crossing.value == NEVER and crossing.low not in (None, NEVER):
         return (
-            f"more labels than were tested ({crossing.interval}) are what it seems to need to match "
+            f"it seems to need more labels than were tested ({crossing.interval}) to match "
             f"{analysis.scratch_name} on {_all_labels(analysis)}"
         )
     if crossing.value == NEVER:

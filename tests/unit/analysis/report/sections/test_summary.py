@@ -184,7 +184,7 @@ def test_a_baseline_that_may_be_within_reach_is_not_denied(make_results):
     )
     assert bound == max(low, high)
     assert re.search(
-        r"and more labels than were tested \(95% CI: \d+% to > 100%\) are what it seems to need to "
-        "match training from scratch on all labels",
+        r"and it seems to need more labels than were tested \(95% CI: \d+% to > 100%\) to match "
+        "training from scratch on all labels",
         found.headline,
     )
