@@ -11,12 +11,12 @@ python -m sweep.run "${common[@]}" --name galaxy10 --arch $vit vit_demo $cnn --s
     --budgets 30 60 120 240 579 --seeds 0 1 2 3 4 5 6 7 8 9
 python -m sweep.run "${common[@]}" --name vit-b16-untrained --arch $vit --weights "$clip" --inits pretrained \
     --trained probe --probe-draws 3 --controls untrained --budgets 30 60 120 240 579 --seeds 0 1 2
-python -m sweep.run "${common[@]}" --name vit-b16-last-2 --arch $vit --weights "$clip" --inits pretrained \
-    --trained last_2 --budgets 120 579 --seeds 0 1 2 --precision bf16 --controls
-python -m sweep.run "${common[@]}" --name vit-b16-scratch --arch $vit --inits scratch --fractions 1 --seeds 0 1 \
-    --precision bf16 --controls --checkpoint-seconds 60
 python -m sweep.run "${common[@]}" --name galaxy10-modern --arch vit_demo --protocol modern --budgets 120 240 579 \
     --seeds 0 1 2 --controls
+python -m sweep.run "${common[@]}" --name vit-b16-scratch --arch $vit --inits scratch --fractions 1 --seeds 0 1 \
+    --precision bf16 --controls --checkpoint-seconds 60
+python -m sweep.run "${common[@]}" --name vit-b16-last-2 --arch $vit --weights "$clip" --inits pretrained \
+    --trained last_2 --budgets 120 579 --seeds 0 1 2 --precision bf16 --controls
 cd ray_results
 python -m analysis.report galaxy10 vit-b16-untrained vit-b16-last-2 vit-b16-scratch galaxy10-modern --out galaxy10-all
 cd ..
