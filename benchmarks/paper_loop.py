@@ -31,6 +31,7 @@ from trainable.data.class_selection import select
 from trainable.data.dataset import open_as_configured
 from trainable.data.splits import planned
 from trainable.models import architectures
+from trainable.models.attention import use_torchs_way
 from trainable.protocol import Transform
 
 Order = Callable[[int], Sequence[int]]
@@ -157,6 +158,7 @@ class PaperLoop:
         self.train_loader = loader(self.train, sampler)
         self.validation_loader = loader(self.validation, SequentialSampler(self.validation))
         self.model = architectures.build_for(config, len(selection.class_names)).to(self.device)
+        use_torchs_way(self.model)
         self.criterion = nn.CrossEntropyLoss()
         self.optimiser = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad],

@@ -4,30 +4,21 @@
 int64, or (B, C) float32, the share of each class. It leaves the gradients of the mean cross-entropy,
 with the label smoothing of the run, in ``.grad`` of what is trained and returns the logits (B, C),
 float32, detached.
-
-Attention takes torch's fused kernels, except for short sequences on a CPU, for which plain matrix
-products are faster: torchvision's blocks ask for no attention weights.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trainable.config import Precision, TrainingConfig
 from trainable.errors import SettingsError
 from trainable.models.architectures import Head
 from trainable.models.compiled_blocks import compile_blocks
 
-SHORT = 64
-"""Tokens; a step of vit_demo, which has 17, takes 6% less time by plain products on two cores."""
 WORKSPACE, WORKSPACE_SIZE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 """Variable of the environment with which cuBLAS gives bit-equal products, and its value: eight buffers of
 4,096 KiB (NVIDIA, "cuBLAS", section "Results Reproducibility")."""
@@ -54,13 +45,13 @@ def model_forward_backward(
     model: nn.Module, config: TrainingConfig, device: torch.device
 ) -> ForwardBackward:
     """Autograd through the whole model; with ``config.compile`` its blocks are compiled."""
-    compiled = config.compile and compile_blocks(model, config.batch_size, device)
-    attention = nullcontext if compiled else attention_kernel(model, device)
+    if config.compile:
+        compile_blocks(model, config.batch_size, device)
 
     def forward_backward(batch: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         model.zero_grad(set_to_none=True)
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
-        with attention(), autocast:
+        with autocast:
             logits = model(batch)
         logits = logits.float()
         smoothing = config.label_smoothing
@@ -86,16 +77,6 @@ def naming_operators(step: ForwardBackward, arch: str) -> ForwardBackward:
             ) from error
 
     return named
-
-
-def attention_kernel(
-    model: nn.Module, device: torch.device
-) -> Callable[[], AbstractContextManager[Any]]:
-    """The context of a forward pass in which attention takes the kernel that suits `model`."""
-    short = getattr(model, "seq_length", SHORT) < SHORT  # an attribute of torchvision's ViTs
-    if device.type == "cpu" and short:
-        return lambda: sdpa_kernel(SDPBackend.MATH)
-    return nullcontext
 
 
 def head_forward_backward(head: Head, *, autocast: bool, smoothing: float = 0.0) -> ForwardBackward:

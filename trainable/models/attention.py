@@ -1,11 +1,9 @@
 """Self-attention by one product for queries, keys and values; torch alone.
 
 Torch's ``nn.MultiheadAttention`` copies the three apart and takes detours through other memory
-orders, one kernel each: on a GPU, where a network in bfloat16 waits for its memory, that costs more
-than the attention itself. The parameters, and what is computed, are the same; so are weights files.
-
-On a CPU in float32 torch's own way is kept if nothing is compiled, so that results there stay what they
-were: ours gives gradients that differ in their last bits.
+orders: on a GPU, where a network in bfloat16 waits for its memory, that costs more than the attention
+itself, and on a CPU a tenth of a step. The parameters, and what is computed, are the same but for
+rounding; so are weights files.
 """
 
 from __future__ import annotations
@@ -16,6 +14,9 @@ import torch
 from torch import nn
 from torch.compiler import is_compiling
 from torch.nn import functional
+
+SHORT = 64
+"""Tokens; a step of vit_demo, which has 17, takes plain products on a CPU faster than the fused kernel."""
 
 
 class SelfAttention(nn.MultiheadAttention):
@@ -35,9 +36,7 @@ class SelfAttention(nn.MultiheadAttention):
         **asked
             As for ``nn.MultiheadAttention``.
         """
-        device = query.device.type
-        shorter = device != "cpu" or torch.is_autocast_enabled(device) or is_compiling()
-        if shorter and query is key is value and asked == {"need_weights": False}:
+        if query is key is value and asked == {"need_weights": False}:
             return self.one_product(query), None
         return super().forward(query, key, value, **asked)
 
@@ -46,11 +45,39 @@ class SelfAttention(nn.MultiheadAttention):
         batch, length, width = tokens.shape
         projected = functional.linear(tokens, self.in_proj_weight, self.in_proj_bias)
         apart = projected.view(batch, length, 3, self.num_heads, width // self.num_heads)
-        query, key, value = apart.permute(2, 0, 3, 1, 4).unbind()  # (B, heads, T, D / heads) each
-        attended = functional.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.dropout if self.training else 0.0
-        )
+        apart = apart.permute(2, 0, 3, 1, 4)  # (3, B, heads, T, D / heads)
+        dropout = self.dropout if self.training else 0.0
+        if plain_is_faster(projected) and not dropout:
+            attended = plain_products(apart)
+        else:
+            attended = functional.scaled_dot_product_attention(*apart.unbind(), dropout_p=dropout)
         return self.out_proj(attended.transpose(1, 2).reshape(batch, length, width))
+
+
+def plain_is_faster(tokens: torch.Tensor) -> bool:
+    """Whether `plain_products` of `tokens` (B, T, …) take less time than torch's kernel."""
+    on_cpu = tokens.device.type == "cpu" and tokens.dtype == torch.float32
+    return on_cpu and tokens.shape[1] < SHORT and not is_compiling()
+
+
+def plain_products(apart: torch.Tensor) -> torch.Tensor:
+    """Attention as two products of matrices, the weights between them held in memory.
+
+    Parameters
+    ----------
+    apart
+        Queries, keys and values: (3, B, heads, T, d).
+
+    Returns
+    -------
+    torch.Tensor
+        (B, heads, T, d).
+    """
+    _, batch, heads, length, size = apart.shape
+    query, key, value = apart.reshape(3, batch * heads, length, size).unbind()  # one copy of all
+    nothing = query.new_empty(1)  # with beta = 0 it is not read
+    products = torch.baddbmm(nothing, query, key.transpose(1, 2), beta=0, alpha=size**-0.5)
+    return torch.bmm(products.softmax(-1), value).view(batch, heads, length, size)
 
 
 def use_one_product(model: nn.Module) -> None:
@@ -59,6 +86,13 @@ def use_one_product(model: nn.Module) -> None:
         plain = type(layer) is nn.MultiheadAttention
         if plain and layer.batch_first and not extended(layer):
             layer.__class__ = SelfAttention
+
+
+def use_torchs_way(model: nn.Module) -> None:
+    """Undo `use_one_product`: the layers are torch's own again."""
+    for layer in model.modules():
+        if type(layer) is SelfAttention:
+            layer.__class__ = nn.MultiheadAttention
 
 
 def extended(layer: nn.MultiheadAttention) -> bool:

@@ -72,10 +72,7 @@ def cut(model: nn.Module) -> tuple[nn.Module, nn.Module] | None:
     if len(passed) != 1:
         return None
     (node,) = passed
-    below, above_it = _part(model, graph, None, node), _part(model, graph, node, None)
-    if hasattr(model, "seq_length"):  # of torchvision's ViTs, by which attention takes its kernel
-        above_it.seq_length = model.seq_length
-    return below, above_it
+    return _part(model, graph, None, node), _part(model, graph, node, None)
 
 
 def _above(graph: fx.Graph, model: nn.Module) -> set[fx.Node]:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torchvision.models.vision_transformer import EncoderBlock
 
-from trainable.models import architectures
-from trainable.models.attention import SelfAttention, use_one_product
+from trainable.models import architectures, attention
+from trainable.models.attention import SHORT, SelfAttention, use_one_product, use_torchs_way
 from trainable.models.attention_rollout import class_token_maps
 
 WIDTH, HEADS = 32, 4
@@ -42,22 +42,28 @@ def result_and_gradients(block: nn.Module, *, autocast: bool) -> list[torch.Tens
     return [out.detach().float(), *gradients]
 
 
-def one_product_everywhere(monkeypatch) -> None:
-    """As on a GPU, where float32 takes it too."""
+@pytest.mark.parametrize("short", [0, SHORT])
+def test_float32_is_torchs_within_rounding(block, monkeypatch, short):
+    """By the fused kernel and by plain products: output and all gradients within 1e-5 of their largest value."""
+    monkeypatch.setattr(attention, "SHORT", short)
+    ours, taken, products = copy.deepcopy(block), [], attention.plain_products
     monkeypatch.setattr(
-        SelfAttention, "forward", lambda self, query, *_, **__: (self.one_product(query), None)
+        attention, "plain_products", lambda apart: (taken.append(1), products(apart))[1]
     )
-
-
-def test_float32_is_torchs_within_rounding(block, monkeypatch):
-    """Output and all gradients within 1e-5 of their largest value."""
-    ours = copy.deepcopy(block)
     use_one_product(ours)
-    one_product_everywhere(monkeypatch)
     found, expected = (result_and_gradients(b, autocast=False) for b in (ours, block))
+    assert taken == [1] * bool(short)
     assert len(found) == 14
     for one, other in zip(found, expected, strict=True):
         assert (one - other).abs().max() <= 1e-5 * other.abs().max()
+
+
+def test_torchs_way_comes_back(block):
+    ours = copy.deepcopy(block)
+    use_one_product(ours)
+    use_torchs_way(ours)
+    found, expected = (result_and_gradients(b, autocast=False) for b in (ours, block))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_bfloat16_is_as_near_to_float32_as_torchs(block):
@@ -71,13 +77,6 @@ def test_bfloat16_is_as_near_to_float32_as_torchs(block):
         scale = right.abs().max()
         error, allowed = (one - right).abs().max(), 1.5 * (other - right).abs().max()
         assert error <= max(allowed, 2**-8 * scale)
-
-
-def test_float32_on_a_cpu_is_torchs_bit_for_bit(block):
-    ours = copy.deepcopy(block)
-    use_one_product(ours)
-    found, expected = (result_and_gradients(b, autocast=False) for b in (ours, block))
-    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -98,8 +97,7 @@ def test_what_it_cannot_do_is_torchs(block, monkeypatch, asked):
     assert torch.equal(found, expected)
 
 
-def test_dropout_draws_the_same_share(block, monkeypatch):
-    one_product_everywhere(monkeypatch)
+def test_dropout_draws_the_same_share(block):
     block.self_attention.dropout = 0.5
     use_one_product(block)
     x = tokens()
