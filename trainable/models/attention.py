@@ -8,7 +8,7 @@ rounding; so are weights files.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -92,7 +92,7 @@ def use_torchs_way(model: nn.Module) -> None:
     """Undo `use_one_product`: the layers are torch's own again."""
     for layer in model.modules():
         if type(layer) is SelfAttention:
-            layer.__class__ = nn.MultiheadAttention
+            cast("nn.Module", layer).__class__ = nn.MultiheadAttention
 
 
 def extended(layer: nn.MultiheadAttention) -> bool:
