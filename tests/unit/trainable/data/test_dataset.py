@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from trainable.data.dataset import Survey, constant_images, describe_constant, open_survey
+from trainable.data.dataset import Survey, constant, constant_images, describe_constant, open_survey
 from trainable.data.preprocess import cached_images
 from trainable.errors import DataError
 
@@ -62,3 +62,11 @@ def test_survey_that_shows_nothing_is_refused_and_not_cached(write, tmp_path, mo
     with pytest.raises(DataError, match=r"301 of the 600 images .* nothing can be learned"):
         preprocessed(survey)
     assert list((tmp_path / "cache" / "images").glob("*.npy")) == []
+
+
+def test_one_pixel_of_another_colour_is_enough():
+    """Wherever it is, in whichever channel; a single pixel is of one colour."""
+    images = np.full((5, 6, 7, 3), 9, np.uint8)
+    images[1, 5, 6, 2], images[2, 0, 0, 0], images[3, 0, 6, 1] = 8, 8, 8
+    assert constant(images).tolist() == [True, False, False, False, True]
+    assert constant(images[2:3, :1, :1]).tolist() == [True]
