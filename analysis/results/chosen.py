@@ -2,7 +2,8 @@
 
 Test images choose nothing, so that the test accuracy of a chosen trial stays an honest estimate.
 Trials with fewer labels have fewer validation images, whose highest accuracy is the luckiest rather
-than the best, so only those with the most labels are compared.
+than the best, so only those with the most labels are compared. For the same reason the method is
+chosen first, by the mean over its seeds, and the trial among those of the method.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ class Chosen:
 def best_trials(
     results: Results, number: int = 1, among: Callable[[Cell], bool] | None = None
 ) -> tuple[Chosen, ...]:
-    """The complete trials with the highest validation accuracy among those with the most labels.
+    """The complete trials that are best by validation, among those with the most labels.
 
-    Of equal ones the lower validation loss counts, and then the order of the sweep.
+    First come those of the method (architecture, init and protocol) with the highest validation accuracy
+    on average over its trials, the most accurate first, then those of the next method. Of equal ones the
+    lower validation loss counts, and then the order of the sweep.
 
     Parameters
     ----------
@@ -64,17 +67,58 @@ def best_trials(
             f"{name} has {len(compared)} complete trials with a checkpoint{at_most}, and {number} are "
             f"asked for: resume it (python -m sweep.run --resume {name}), or name trials with --trial"
         )
-    order = sorted(compared, key=lambda row: (-row["best_val_accuracy"], row["best_val_loss"]))
+    order = _in_order(compared)
     return tuple(
         _chosen(
-            results,
-            row,
-            f"number {rank} by validation accuracy ({percent(row['best_val_accuracy'])}) of "
-            f"{len(compared)} complete trials with {most:,} labels"
-            + (_doubt(results, order) if rank == 1 else ""),
+            results, row, _reason(rank, order, most) + (_doubt(results, order) if rank == 1 else "")
         )
         for rank, row in enumerate(order[:number], start=1)
     )
+
+
+def _by_method(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows of trials in lists, one for each architecture, init and protocol."""
+    methods: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        methods.setdefault((row["arch"], row["init"], row["protocol"]), []).append(row)
+    return list(methods.values())
+
+
+def _in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The best method's trials first, and of each method the best trial first."""
+
+    def mean(of_method: list[dict[str, Any]]) -> tuple[float, float]:
+        accuracy = np.mean([row["best_val_accuracy"] for row in of_method])
+        return -float(accuracy), float(np.mean([row["best_val_loss"] for row in of_method]))
+
+    def own(row: dict[str, Any]) -> tuple[float, float]:
+        return -row["best_val_accuracy"], row["best_val_loss"]
+
+    return [row for method in sorted(_by_method(rows), key=mean) for row in sorted(method, key=own)]
+
+
+def _reason(rank: int, order: Sequence[dict[str, Any]], most: int) -> str:
+    """Why a trial is chosen.
+
+    Parameters
+    ----------
+    rank
+        Its number in `order`, from 1.
+    order
+        Rows of the trials compared.
+    most
+        Their labels.
+    """
+    row, methods = order[rank - 1], _by_method(order)
+    own = percent(row["best_val_accuracy"])
+    text = f"number {rank} by validation accuracy ({own}) of {len(order)} complete trials with {most:,} labels"
+    if len(methods) == 1:
+        return text
+    (of_row,) = (method for method in methods if row in method)
+    mean = percent(float(np.mean([other["best_val_accuracy"] for other in of_row])))
+    place = "the best" if of_row is methods[0] else f"number {methods.index(of_row) + 1}"
+    trials = f"{len(of_row)} such trial{'s' if len(of_row) > 1 else ''}"
+    return f"{text}; methods come first by their mean, and its is {place} of {len(methods)} ({mean}, {trials})"
 
 
 def _doubt(results: Results, order: Sequence[dict[str, Any]]) -> str:
@@ -91,11 +135,8 @@ def _doubt(results: Results, order: Sequence[dict[str, Any]]) -> str:
     """
     if results.scored_on != "test":
         return ""
-    methods: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in order:
-        methods.setdefault((row["arch"], row["init"], row["protocol"]), []).append(row)
     means = [
-        (float(np.mean([row["accuracy"] for row in rows])), rows[0]) for rows in methods.values()
+        (float(np.mean([row["accuracy"] for row in rows])), rows[0]) for rows in _by_method(order)
     ]
     (own, _), (best, other) = means[0], max(means, key=lambda mean: mean[0])
     if best <= own:

@@ -42,3 +42,26 @@ def test_nothing_is_said_if_both_agree(make_results):
     assert "--trial" not in chosen.reason
     first, second = best_trials(replace(results, trials=sure), 2)
     assert first.validation_accuracy >= second.validation_accuracy
+
+
+def test_the_method_is_chosen_before_the_trial(make_results):
+    """One lucky trial does not make its method the best; within a method the luckiest comes first."""
+    results = results_of(make_results)
+    scratch = results.trials["init"] == "scratch"
+    accuracy = results.trials["best_val_accuracy"].where(scratch, 0.6).where(~scratch, 0.3)
+    lucky = results.trials.index[scratch][0]
+    accuracy[lucky] = 0.9
+    pretrained = results.trials.index[~scratch][1]
+    accuracy[pretrained] = 0.61
+    results = replace(results, trials=results.trials.assign(best_val_accuracy=accuracy))
+    everything = best_trials(results, len(results.trials))
+    inits = [chosen.cell.init for chosen in everything]
+    number = int((~scratch).sum())
+    assert inits == ["pretrained"] * number + ["scratch"] * int(scratch.sum())
+    names = results.trials["trial"]
+    assert everything[0].name == names[pretrained]
+    assert everything[number].name == names[lucky]
+    mean = 100 * accuracy[~scratch].mean()
+    assert f"the best of 2 ({mean:.1f}%, {number} such trials)" in everything[0].reason
+    assert f"number {number + 1} by validation accuracy (90.0%)" in everything[number].reason
+    assert "its is number 2 of 2" in everything[number].reason
