@@ -17,7 +17,9 @@ from trainable.protocol import IMAGE_STATISTICS
 MARKS = ("o", "D", "^", "v", "P", "X")
 """Of what is trained, in order of appearance; with lines that `LINES` tells apart, too."""
 LINES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
-SCRATCH, CONTROL = ("s", ":"), ("x", (0, (1, 2)))
+SCRATCH = (("s", ":"), ("p", (0, (4, 1.5, 1, 1.5))), ("h", (0, (6, 2))))
+"""Mark and line of training from scratch, by protocol in order of appearance."""
+CONTROL = ("x", (0, (1, 2)))
 GREY = "#777777"
 
 
@@ -29,7 +31,7 @@ def curves(
     band: tuple[float, float] | None = None,
     name: str = "test accuracy",
 ) -> Axes:
-    """Learning curves: a colour for each architecture, marks and lines for what is trained.
+    """Learning curves: a colour for each architecture, marks and lines for what is trained and how.
 
     Marks are means over seeds, lines isotonic fits.
 
@@ -45,10 +47,14 @@ def curves(
     palette = matplotlib.colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]
     archs = dict.fromkeys(m.arch for m in methods if m.arch != IMAGE_STATISTICS)
     parts = dict.fromkeys(m.example.config.trained for m in methods if _is_plain(m))
+    protocols = dict.fromkeys(m.example.protocols[0] for m in methods if _is_baseline(m))
     colours = {arch: palette[k % len(palette)] for k, arch in enumerate(archs)}
     for method in methods:
-        mark, line = CONTROL if method.is_control else SCRATCH
-        if _is_plain(method):
+        mark, line = CONTROL
+        if _is_baseline(method):
+            number = list(protocols).index(method.example.protocols[0])
+            mark, line = SCRATCH[number % len(SCRATCH)]
+        elif _is_plain(method):
             number = list(parts).index(method.example.config.trained)
             mark, line = MARKS[number % len(MARKS)], LINES[number % len(LINES)]
         labels = np.array([cell.n_labels for cell in method.cells])
@@ -82,3 +88,8 @@ def curves(
 def _is_plain(method: Method) -> bool:
     """Neither a control nor trained from scratch."""
     return not method.is_control and method.example.init != "scratch"
+
+
+def _is_baseline(method: Method) -> bool:
+    """Trained from scratch, and no control."""
+    return not method.is_control and method.example.init == "scratch"

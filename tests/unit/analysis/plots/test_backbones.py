@@ -1,5 +1,7 @@
 """Learning curves of every method."""
 
+from dataclasses import replace
+
 import pytest
 from helpers import synthetic
 from helpers.figures import overlaps, texts
@@ -35,3 +37,13 @@ def test_every_method_has_a_curve_of_its_own(methods):
 def test_without_an_accuracy_there_is_no_line(methods):
     ax = curves(methods, None, Figure().subplots())
     assert len(ax.lines) == 2 * len(methods)
+
+
+def test_two_protocols_from_scratch_are_told_apart(make_results):
+    cells = synthetic.grid()
+    scratch = synthetic.grid(inits=("scratch",))
+    modern = [replace(c, id=f"modern-{c.id}", protocols=("modern",)) for c in scratch]
+    methods = methods_of(make_results([*cells, *modern]))
+    ax = curves(methods, None, Figure().subplots())
+    marks = [line.get_marker() for line in ax.lines if line.get_marker() != "None"]
+    assert len(marks) == len(set(marks)) == 3
