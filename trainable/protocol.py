@@ -320,7 +320,7 @@ validation accuracy of two runs at all labels of the mock survey, with a split (
 2e-4, 3e-4, 5e-4, 1e-3. Head: 48.7, 50.7, **52.8**, 52.0, 50.0, 47.8, 47.8% at 5e-4, 1e-3, 2e-3,
 3e-3, 5e-3, 1e-2, 2e-2. All layers from the weights `photographs`: 55.8, 56.1, 56.8, 56.0, **59.9**,
 55.1% at the rates of scratch. One such mean is uncertain by some two points: other rounding, as by
-the plain products of `attention.SHORT` since, is as good as another seed. The limit of 100 epochs ends
+other kernels of attention since, is as good as another seed. The limit of 100 epochs ends
 the heads with rates up to 1e-3, and no other run; one of 40 cost the heads two points.
 """
 

@@ -85,11 +85,11 @@ def curves(
     return ax
 
 
-def _is_plain(method: Method) -> bool:
-    """Neither a control nor trained from scratch."""
-    return not method.is_control and method.example.init != "scratch"
-
-
 def _is_baseline(method: Method) -> bool:
     """Trained from scratch, and no control."""
     return not method.is_control and method.example.init == "scratch"
+
+
+def _is_plain(method: Method) -> bool:
+    """Neither a control nor trained from scratch."""
+    return not method.is_control and not _is_baseline(method)

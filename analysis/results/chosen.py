@@ -67,61 +67,42 @@ def best_trials(
             f"{name} has {len(compared)} complete trials with a checkpoint{at_most}, and {number} are "
             f"asked for: resume it (python -m sweep.run --resume {name}), or name trials with --trial"
         )
-    order = _in_order(compared)
-    return tuple(
-        _chosen(
-            results, row, _reason(rank, order, most) + (_doubt(results, order) if rank == 1 else "")
-        )
-        for rank, row in enumerate(order[:number], start=1)
-    )
+    methods = _by_method(compared)
+    chosen: list[Chosen] = []
+    for place, method in enumerate(methods, start=1):
+        for row in method[: number - len(chosen)]:
+            reason = (
+                f"number {len(chosen) + 1} by validation accuracy ({percent(row['best_val_accuracy'])}) of "
+                f"{len(compared)} complete trials with {most:,} labels"
+            )
+            if len(methods) > 1:
+                mean = percent(_mean(method, "best_val_accuracy"))
+                reason += (
+                    "; methods come first by their mean, and its is "
+                    f"{'the best' if place == 1 else f'number {place}'} of {len(methods)} ({mean} over "
+                    f"{len(method)} of its trials)"
+                )
+            if not chosen:
+                reason += _doubt(results, methods)
+            chosen.append(_chosen(results, row, reason))
+    return tuple(chosen)
 
 
 def _by_method(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Rows of trials in lists, one for each architecture, init and protocol."""
+    """Rows of trials by architecture, init and protocol: best method first, of each the best trial first."""
     methods: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (-row["best_val_accuracy"], row["best_val_loss"])):
         methods.setdefault((row["arch"], row["init"], row["protocol"]), []).append(row)
-    return list(methods.values())
+    return sorted(
+        methods.values(), key=lambda m: (-_mean(m, "best_val_accuracy"), _mean(m, "best_val_loss"))
+    )
 
 
-def _in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The best method's trials first, and of each method the best trial first."""
-
-    def mean(of_method: list[dict[str, Any]]) -> tuple[float, float]:
-        accuracy = np.mean([row["best_val_accuracy"] for row in of_method])
-        return -float(accuracy), float(np.mean([row["best_val_loss"] for row in of_method]))
-
-    def own(row: dict[str, Any]) -> tuple[float, float]:
-        return -row["best_val_accuracy"], row["best_val_loss"]
-
-    return [row for method in sorted(_by_method(rows), key=mean) for row in sorted(method, key=own)]
+def _mean(rows: Sequence[dict[str, Any]], name: str) -> float:
+    return float(np.mean([row[name] for row in rows]))
 
 
-def _reason(rank: int, order: Sequence[dict[str, Any]], most: int) -> str:
-    """Why a trial is chosen.
-
-    Parameters
-    ----------
-    rank
-        Its number in `order`, from 1.
-    order
-        Rows of the trials compared.
-    most
-        Their labels.
-    """
-    row, methods = order[rank - 1], _by_method(order)
-    own = percent(row["best_val_accuracy"])
-    text = f"number {rank} by validation accuracy ({own}) of {len(order)} complete trials with {most:,} labels"
-    if len(methods) == 1:
-        return text
-    (of_row,) = (method for method in methods if row in method)
-    mean = percent(float(np.mean([other["best_val_accuracy"] for other in of_row])))
-    place = "the best" if of_row is methods[0] else f"number {methods.index(of_row) + 1}"
-    trials = f"{len(of_row)} such trial{'s' if len(of_row) > 1 else ''}"
-    return f"{text}; methods come first by their mean, and its is {place} of {len(methods)} ({mean}, {trials})"
-
-
-def _doubt(results: Results, order: Sequence[dict[str, Any]]) -> str:
+def _doubt(results: Results, methods: Sequence[list[dict[str, Any]]]) -> str:
     """That another method is more accurate on the test set than that of the trial chosen; else empty.
 
     The best of many epochs on few validation images is lucky, and a probe's accuracy out of fold is
@@ -130,15 +111,14 @@ def _doubt(results: Results, order: Sequence[dict[str, Any]]) -> str:
 
     Parameters
     ----------
-    order
-        Rows of the trials compared, the chosen one first.
+    methods
+        Rows of the trials compared, as `_by_method` gives them.
     """
     if results.scored_on != "test":
         return ""
-    means = [
-        (float(np.mean([row["accuracy"] for row in rows])), rows[0]) for rows in _by_method(order)
-    ]
-    (own, _), (best, other) = means[0], max(means, key=lambda mean: mean[0])
+    own = _mean(methods[0], "accuracy")
+    best_method = max(methods, key=lambda method: _mean(method, "accuracy"))
+    best, other = _mean(best_method, "accuracy"), best_method[0]
     if best <= own:
         return ""
     return (

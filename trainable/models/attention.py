@@ -12,11 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.compiler import is_compiling
 from torch.nn import functional
-
-SHORT = 64
-"""Tokens; a step of vit_demo, which has 17, takes plain products on a CPU faster than the fused kernel."""
 
 
 class SelfAttention(nn.MultiheadAttention):
@@ -45,39 +41,11 @@ class SelfAttention(nn.MultiheadAttention):
         batch, length, width = tokens.shape
         projected = functional.linear(tokens, self.in_proj_weight, self.in_proj_bias)
         apart = projected.view(batch, length, 3, self.num_heads, width // self.num_heads)
-        apart = apart.permute(2, 0, 3, 1, 4)  # (3, B, heads, T, D / heads)
-        dropout = self.dropout if self.training else 0.0
-        if plain_is_faster(projected) and not dropout:
-            attended = plain_products(apart)
-        else:
-            attended = functional.scaled_dot_product_attention(*apart.unbind(), dropout_p=dropout)
+        query, key, value = apart.permute(2, 0, 3, 1, 4).unbind()  # (B, heads, T, D / heads) each
+        attended = functional.scaled_dot_product_attention(
+            query, key, value, dropout_p=self.dropout if self.training else 0.0
+        )
         return self.out_proj(attended.transpose(1, 2).reshape(batch, length, width))
-
-
-def plain_is_faster(tokens: torch.Tensor) -> bool:
-    """Whether `plain_products` of `tokens` (B, T, …) take less time than torch's kernel."""
-    on_cpu = tokens.device.type == "cpu" and tokens.dtype == torch.float32
-    return on_cpu and tokens.shape[1] < SHORT and not is_compiling()
-
-
-def plain_products(apart: torch.Tensor) -> torch.Tensor:
-    """Attention as two products of matrices, the weights between them held in memory.
-
-    Parameters
-    ----------
-    apart
-        Queries, keys and values: (3, B, heads, T, d).
-
-    Returns
-    -------
-    torch.Tensor
-        (B, heads, T, d).
-    """
-    _, batch, heads, length, size = apart.shape
-    query, key, value = apart.reshape(3, batch * heads, length, size).unbind()  # one copy of all
-    nothing = query.new_empty(1)  # with beta = 0 it is not read
-    products = torch.baddbmm(nothing, query, key.transpose(1, 2), beta=0, alpha=size**-0.5)
-    return torch.bmm(products.softmax(-1), value).view(batch, heads, length, size)
 
 
 def use_one_product(model: nn.Module) -> None:

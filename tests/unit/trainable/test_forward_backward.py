@@ -20,7 +20,7 @@ from torchvision.models import VisionTransformer
 
 from trainable import forward_backward
 from trainable.errors import SettingsError
-from trainable.models import architectures, attention
+from trainable.models import architectures
 from trainable.models.architectures import ARCHITECTURES
 from trainable.protocol import AUTHORS
 
@@ -107,23 +107,19 @@ def test_what_is_frozen_has_neither_gradients_nor_optimiser_state(make_run):
 
 
 @pytest.mark.parametrize("trained", ["all", "non_encoder"])
-def test_short_sequences_take_plain_products_on_a_cpu(make_run, monkeypatch, trained):
-    """Losses within 1e-5 of those by the fused kernel, which every block takes if they are not short."""
-    calls, fused = [], functional.scaled_dot_product_attention
+def test_attention_takes_the_fused_kernel_in_training(monkeypatch, trained):
+    calls, attention = [], functional.scaled_dot_product_attention
     monkeypatch.setattr(
         functional,
         "scaled_dot_product_attention",
-        lambda *a, **k: (calls.append(1), fused(*a, **k))[1],
+        lambda *a, **k: (calls.append(1), attention(*a, **k))[1],
     )
-    settings = {"init": "scratch", "max_epochs": 2, "trained": trained}
-    by_products = losses(make_run(**settings))
-    assert not calls
-    monkeypatch.setattr(attention, "SHORT", 0)
-    run = make_run(**settings)
-    by_kernel = losses(run)
-    assert len(calls) % len(run.model.encoder.layers) == 0 < len(calls)
-    np.testing.assert_allclose(by_products, by_kernel, rtol=1e-5)
-    assert by_products != by_kernel
+    model = architectures.build(
+        "vit_demo", num_classes=5, init="scratch", weights=None, trained=trained, seed=0
+    )
+    architectures.set_training(model)
+    model(batch_of(2)[0])
+    assert len(calls) == len(model.encoder.layers)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch hides it itself

@@ -62,6 +62,6 @@ def test_the_method_is_chosen_before_the_trial(make_results):
     assert everything[0].name == names[pretrained]
     assert everything[number].name == names[lucky]
     mean = 100 * accuracy[~scratch].mean()
-    assert f"the best of 2 ({mean:.1f}%, {number} such trials)" in everything[0].reason
+    assert f"the best of 2 ({mean:.1f}% over {number} of its trials)" in everything[0].reason
     assert f"number {number + 1} by validation accuracy (90.0%)" in everything[number].reason
     assert "its is number 2 of 2" in everything[number].reason

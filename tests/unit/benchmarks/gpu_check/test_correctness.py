@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.gpu_check import correctness
 from benchmarks.gpu_check import setup as setups
@@ -162,15 +163,14 @@ def test_memory_goes_back_to_what_it_was(setup, imitated_gpu, monkeypatch, last,
     assert correctness.memory(setup)[1].status == status
 
 
-def test_the_kernel_of_attention_is_named(setup, imitated_gpu):
-    """The demo's short sequences take plain products on a CPU."""
-    (line,) = correctness.attention(setup)
-    assert (line.value, line.status) == (0, "FAIL")
-    assert line.note == "no product of torch's is called"
-
-
-def test_a_fused_kernel_of_attention_is_found(setup, imitated_gpu, monkeypatch):
-    monkeypatch.setattr("trainable.models.attention.SHORT", 0)
+def test_a_fused_kernel_of_attention_is_found(setup, imitated_gpu):
     (line,) = correctness.attention(setup)
     assert (line.value, line.status) == (1, "PASS")
     assert "flash" in line.note
+
+
+def test_a_kernel_of_attention_that_is_not_fused_is_named(setup, imitated_gpu):
+    with sdpa_kernel(SDPBackend.MATH):
+        (line,) = correctness.attention(setup)
+    assert (line.value, line.status) == (0, "FAIL")
+    assert "math" in line.note

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torchvision.models.vision_transformer import EncoderBlock
 
-from trainable.models import architectures, attention
-from trainable.models.attention import SHORT, SelfAttention, use_one_product, use_torchs_way
+from trainable.models import architectures
+from trainable.models.attention import SelfAttention, use_one_product, use_torchs_way
 from trainable.models.attention_rollout import class_token_maps
 
 WIDTH, HEADS = 32, 4
@@ -42,18 +42,13 @@ def result_and_gradients(block: nn.Module, *, autocast: bool) -> list[torch.Tens
     return [out.detach().float(), *gradients]
 
 
-@pytest.mark.parametrize("short", [0, SHORT])
-def test_float32_is_torchs_within_rounding(block, monkeypatch, short):
-    """By the fused kernel and by plain products: output and all gradients within 1e-5 of their largest value."""
-    monkeypatch.setattr(attention, "SHORT", short)
-    ours, taken, products = copy.deepcopy(block), [], attention.plain_products
-    monkeypatch.setattr(
-        attention, "plain_products", lambda apart: (taken.append(1), products(apart))[1]
-    )
+def test_float32_is_torchs_within_rounding(block):
+    """Output and all gradients within 1e-5 of their largest value."""
+    ours = copy.deepcopy(block)
     use_one_product(ours)
     found, expected = (result_and_gradients(b, autocast=False) for b in (ours, block))
-    assert taken == [1] * bool(short)
     assert len(found) == 14
+    assert any(not torch.equal(one, other) for one, other in zip(found, expected, strict=True))
     for one, other in zip(found, expected, strict=True):
         assert (one - other).abs().max() <= 1e-5 * other.abs().max()
 
