@@ -6,11 +6,12 @@ Draws sweeps with fewer methods and seeds from the trials of a large one, and pr
 the trial that each rule chooses, in percent. The second rule is that of `analysis.results.chosen`.
 """
 
-import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tyro
 
 METHOD = ["arch", "init", "protocol"]
 DRAWS = 400
@@ -31,8 +32,14 @@ def best_of_best_method(trials: pd.DataFrame) -> float:
     )
 
 
-def main(path: str) -> None:
-    """Print a line for each number of methods and of seeds."""
+def main(path: tyro.conf.Positional[Path], /) -> None:
+    """Print a line for each number of methods and of seeds.
+
+    Parameters
+    ----------
+    path
+        trials.csv of a report.
+    """
     random = np.random.default_rng(0)
     trials = pd.read_csv(path)
     trials = trials[(trials["status"] == "complete") & (trials["protocol"] != "untrained")]
@@ -55,4 +62,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    tyro.cli(main, description=__doc__)
