@@ -4,8 +4,9 @@
   python -m benchmarks.overhead --sweep="--gpus 1 --preset paper" --slots 1
 
 Runs `python -m sweep.run` as a user does and compares the time that its trials spent in epochs with
-what the machine had: slots times the wall time from the command to its end. All else is overhead:
-imports, Ray, preprocessing and features, checkpoints, slots that are idle because no trial is left.
+what the machine had: slots times the wall time from the command to its end. All else is not training:
+scoring on the test set, which has a column of its own, and overhead: imports, Ray, preprocessing and
+features, checkpoints, slots that are idle because no trial is left.
 The data are there when it starts; preprocessed images and features are not.
 
 Prints a table and appends it to benchmarks/RESULTS.md. Nothing else should run on the machine.
@@ -34,7 +35,10 @@ from trainable.machine import usable_cpus
 from trainable.provenance import git_commit
 
 PROGRAM = "python -m benchmarks.overhead"
-COLUMNS = ("", "trials", "epochs", "wall, s", "training per slot, s", "not training")
+COLUMNS = (
+    *("", "trials", "epochs", "wall, s", "training per slot, s", "scoring per slot, s"),
+    *("not training", "neither"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,8 @@ class Measured:
     epochs: int
     trained: float
     """Seconds in epochs, over all trials."""
+    scored: float
+    """Seconds in scoring the test set, over all trials."""
     wall: float
     slots: int
 
@@ -71,18 +77,23 @@ class Measured:
         """The share of the slots' time that was not training."""
         return 1 - self.trained / (self.slots * self.wall)
 
+    @property
+    def overhead(self) -> float:
+        """The share of the slots' time that was neither training nor scoring."""
+        return self.share - self.scored / (self.slots * self.wall)
+
     def cells(self, name: str) -> tuple[str, ...]:
         """One row of the table."""
-        per_slot = self.trained / self.slots
-        numbers = (f"{self.wall:,.0f}", f"{per_slot:,.0f}", f"{self.share:.1%}")
-        return name, str(self.trials), f"{self.epochs:,}", *numbers
+        seconds = (self.wall, self.trained / self.slots, self.scored / self.slots)
+        shares = (f"{self.share:.1%}", f"{self.overhead:.1%}")
+        return name, str(self.trials), f"{self.epochs:,}", *(f"{s:,.0f}" for s in seconds), *shares
 
 
-def trained_epochs(sweep: Path) -> list[list[float]]:
-    """Seconds of each epoch of each trial, from the trials' last checkpoints."""
+def epochs_of_trials(sweep: Path) -> list[list[dict[str, float]]]:
+    """The rows of each trial's epochs, from its last checkpoint."""
     trials = sorted({path.parent for path in sweep.glob("run-*/*/checkpoint_*")})
     last = [max(trial.glob("checkpoint_*")) / "epochs.json" for trial in trials]
-    return [[row["epoch_seconds"] for row in json.loads(path.read_text())] for path in last]
+    return [json.loads(path.read_text()) for path in last]
 
 
 def measure(flags: Sequence[str], slots: int) -> Measured:
@@ -103,11 +114,13 @@ def measure(flags: Sequence[str], slots: int) -> Measured:
         start = time.perf_counter()
         _run(command, environment)
         wall = time.perf_counter() - start
-        seconds = trained_epochs(Path(folder) / "sweep")
+        trials = epochs_of_trials(Path(folder) / "sweep")
+    rows = [row for trial in trials for row in trial]
     return Measured(
-        trials=len(seconds),
-        epochs=sum(map(len, seconds)),
-        trained=sum(map(sum, seconds)),
+        trials=len(trials),
+        epochs=len(rows),
+        trained=sum(row["epoch_seconds"] for row in rows),
+        scored=sum(row.get("test_seconds", 0) for row in rows),
         wall=wall,
         slots=slots,
     )

@@ -17,7 +17,7 @@ from ray import tune
 
 from analysis.metrics import metric_named
 from analysis.results.transfer import FILE as TRANSFER
-from sweep import preflight, transfer
+from sweep import preflight
 from sweep.cells import describe, describe_cells, examples, must_be_fetched
 from sweep.dry_run import features_work, galaxy10_without_its_file, shared_features, work
 from sweep.experiment import extra_callbacks, resources, run_experiment
@@ -172,6 +172,8 @@ def lay_out(
             "survey and which classes are the same"
         )
     if config.transfer_from is not None and resumed is None:
+        from sweep import transfer  # it imports what predicts, which other sweeps need not
+
         config = transfer.with_source(config)
     config = absolute(config)
     extra_callbacks(config, name="")
@@ -375,6 +377,8 @@ def execute(sweep: Sweep, say: Say) -> Outcome:
     folder.write(FILE, manifest.to_json().encode())
     folder.write("examples.npz", examples(sweep.prepared))
     if config.transfer_from is not None and not folder.exists(TRANSFER):
+        from sweep import transfer
+
         say(f"scoring {config.transfer_trial} of {config.transfer_from.name} without any label")
         scored = transfer.without_labels(config, sweep.prepared, manifest.cells[0])
         folder.write(TRANSFER, scored.to_json().encode())

@@ -100,7 +100,9 @@ class ProbeRun(Run):
         self.details = {"probe": described(probe)}
         row |= {"strength": probe.strength, "strength_edge": EDGES[probe.edge]}
         if len(partition.test):
+            ended = time.perf_counter()
             row |= self.keep_test(self.logits(partition.test))
+            row["test_seconds"] = time.perf_counter() - ended
         self.history.append(row)
         return row
 

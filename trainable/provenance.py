@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 PACKAGES = ("torch", "torchvision", "ray", "numpy", "scikit-learn", "pillow", "h5py")
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that a result depends on."""
     installed = {"python": platform.python_version()}
@@ -22,8 +24,12 @@ def versions() -> dict[str, str]:
     return installed
 
 
+@cache
 def git_commit() -> str | None:
-    """Commit of this source tree, ``-dirty`` if it has changes; None outside a checkout."""
+    """Commit of this source tree, ``-dirty`` if it has changes; None outside a checkout.
+
+    As it was when this process first asked, which is nearer to the code that it runs than what is there now.
+    """
     here = Path(__file__).parent
     try:
         described = subprocess.run(

@@ -40,6 +40,8 @@ Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is in all."""
 Row = dict[str, float]
 """Numbers of one epoch, by name."""
+TIMES = frozenset({"epoch_seconds", "images_per_second", "test_seconds"})
+"""Those of a row that are measured by a clock: another run of the same configuration has others."""
 
 
 class Best(TypedDict):
@@ -348,7 +350,9 @@ class TrainingRun(Run):
             train_seconds=train_seconds,
         )
         if self.finished and self.best:
+            ended = time.perf_counter()
             row |= self.evaluate_test(self.best["weights"])
+            row["test_seconds"] = time.perf_counter() - ended
         self.history.append(row)
         return row
 

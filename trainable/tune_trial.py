@@ -31,6 +31,23 @@ TOGETHER = ".together"
 """Folder in that of an experiment for what trials end with that were trained by another of their group."""
 
 
+_quick = False
+"""Whether what this process has imported is left out of searches for garbage."""
+
+
+def _collect() -> None:
+    """Free what refers to itself, such as closures and optimisers.
+
+    What lives through the first search is left out of all later ones: it is imported code, nearly all, and
+    searching that takes half a second, longer than a trial that fits a head.
+    """
+    global _quick
+    gc.collect()
+    if not _quick:
+        gc.freeze()
+        _quick = True
+
+
 class Trial(tune.Trainable):
     """A training run as Ray Tune wants it: one epoch a step.
 
@@ -178,7 +195,7 @@ class Trial(tune.Trainable):
         """
         self.cleanup()
         self._made = self.ended = None
-        gc.collect()  # closures and optimisers refer to each other
+        _collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         self.setup(new_config)  # pyright: ignore[reportCallIssue] - with_parameters adds the rest

@@ -19,11 +19,10 @@ from trainable.config import Settings, TrainingConfig
 from trainable.forward_backward import use_determinism, use_precision
 from trainable.make_run import make_run
 from trainable.prepare import prepare
-from trainable.run import Run
+from trainable.run import TIMES, Run
 
 EPOCHS, CUT = 3, 2
 """Epochs of a run, and those before the interruption."""
-TIMES = {"epoch_seconds", "images_per_second"}
 
 
 def config_of(folder: Path, *, deterministic: bool) -> TrainingConfig:

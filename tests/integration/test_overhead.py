@@ -13,10 +13,10 @@ def test_a_sweep_is_measured_and_written_down(survey_path, weights_path, tmp_pat
     flags = [f"--sweep={sweep} --fractions 1", "--slots", "2", "--results", str(results)]
     assert main(flags) == 0
     (row,) = re.findall(r"^\| sweep 1 \| (.*) \|$", results.read_text(), re.MULTILINE)
-    trials, epochs, wall, trained, share = row.split(" | ")
+    trials, epochs, wall, trained, scored, share, neither = row.split(" | ")
     assert (trials, epochs) == ("2", "4")
-    assert float(trained) < float(wall)
-    assert 0 < float(share.rstrip("%")) < 100
+    assert float(trained) + float(scored) < float(wall)
+    assert 0 < float(neither.rstrip("%")) < float(share.rstrip("%")) < 100
 
 
 def test_a_sweep_that_fails_is_told(capsys, tmp_path):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,7 @@ def cached_features(
     numpy.memmap
         Shape (N, D), float32, in the order of the survey.
     """
-    device, spec = torch.device(device), architectures.architecture(config.arch)
-    width = last_linear(on_meta(spec.build), spec.head).in_features
+    device = torch.device(device)
 
     def blocks() -> Iterator[np.ndarray]:
         for features in _outputs(backbone(config), survey, config, device, BLOCK, progress):
@@ -112,11 +112,18 @@ def cached_features(
     return cached_array(
         features_folder(config.data.cache_dir),
         feature_key(survey, config, device),
-        shape=(len(survey.labels), width),
+        shape=(len(survey.labels), _width(config.arch)),
         dtype=np.float32,
         blocks=blocks,
         progress=progress,
     )
+
+
+@cache
+def _width(arch: str) -> int:
+    """Of the head's input; a network is made for it, if without memory, which takes longer than a small fit."""
+    spec = architectures.architecture(arch)
+    return last_linear(on_meta(spec.build), spec.head).in_features
 
 
 def cached_tokens(

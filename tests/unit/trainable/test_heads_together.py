@@ -10,8 +10,7 @@ from trainable.errors import NonFiniteLossError
 from trainable.groups_of_heads import final_state, groups, kind, make_runs
 from trainable.heads_together import train_together
 from trainable.protocol import Stopping
-
-TIMES = {"epoch_seconds", "images_per_second"}
+from trainable.run import TIMES
 
 
 @pytest.fixture

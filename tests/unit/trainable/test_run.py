@@ -18,10 +18,9 @@ from trainable.data.pixels import normalise
 from trainable.errors import DataError, NonFiniteLossError, UserError
 from trainable.models.architectures import ARCHITECTURES
 from trainable.protocol import Stopping
-from trainable.run import TrainingRun
+from trainable.run import TIMES, TrainingRun
 
 SPEC = ARCHITECTURES["vit_demo"]
-TIMES = {"epoch_seconds", "images_per_second"}
 
 
 def trace(run):

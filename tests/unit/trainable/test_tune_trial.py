@@ -153,6 +153,20 @@ def test_a_run_is_gone_before_the_next_is_made(trial, make_run, checkpoints, mon
     assert alive == [None] * 4
 
 
+def test_what_is_imported_is_searched_for_garbage_once(make_run, monkeypatch):
+    used = supplied(x=make_run("pretrained").config, y=make_run("scratch").config)({"cell": "x"})
+    monkeypatch.setattr(tune_trial, "_quick", False)
+    try:
+        used.reset_config({"cell": "y"})
+        frozen = gc.get_freeze_count()
+        used.train()
+        used.reset_config({"cell": "x"})
+        assert 100_000 < gc.get_freeze_count() <= frozen  # more would never be freed
+        assert len(gc.get_objects()) < frozen
+    finally:
+        gc.unfreeze()
+
+
 @pytest.fixture
 def made(monkeypatch):
     """Seeds of the runs that were made."""
