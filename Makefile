@@ -39,7 +39,7 @@ check: $(READY) ## style, types, import contracts, unit tests (no Ray)
 	$(RUN) -m pytest tests/unit -m 'not slow and not full_size'
 
 test: check ## check, then the tests that start Ray, of the documentation, and at full size
-	$(RUN) -m pytest tests/integration tests/docs --dist loadfile # what a file prepares is prepared once
+	$(RUN) -m pytest tests/integration tests/docs --dist loadfile --no-loadscope-reorder # what a file prepares is prepared once
 	$(RUN) -m pytest tests/unit -m full_size
 
 test-all: test ## test, then all that takes long (an hour)

@@ -6,6 +6,7 @@ Draws sweeps with fewer methods and seeds from the trials of a large one, and pr
 the trial that each rule chooses, in percent. The second rule is that of `analysis.results.chosen`.
 """
 
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -32,16 +33,18 @@ def best_of_best_method(trials: pd.DataFrame) -> float:
     )
 
 
-def main(path: tyro.conf.Positional[Path], /) -> None:
-    """Print a line for each number of methods and of seeds.
+@dataclass(frozen=True)
+class Settings:
+    """What is asked for."""
 
-    Parameters
-    ----------
-    path
-        trials.csv of a report.
-    """
+    path: tyro.conf.Positional[Path]
+    """trials.csv of a report."""
+
+
+def main(settings: Settings) -> None:
+    """Print a line for each number of methods and of seeds."""
     random = np.random.default_rng(0)
-    trials = pd.read_csv(path)
+    trials = pd.read_csv(settings.path)
     trials = trials[(trials["status"] == "complete") & (trials["protocol"] != "untrained")]
     seeds = trials.groupby([*METHOD, "n_labels"])["seed"].transform("nunique")
     every = trials[seeds >= 10]
@@ -62,4 +65,4 @@ def main(path: tyro.conf.Positional[Path], /) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    main(tyro.cli(Settings, description=__doc__))

@@ -35,10 +35,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def command(survey_path, weights_path):
-    """``command(storage, *flags)``: the argument list of a small sweep."""
+    """``command(storage, *flags)``: the argument list of a small sweep, whose trials run one after the other.
+
+    A second process for trials takes longer to start than all of them to train. Which tests need it say so.
+    """
 
     def build(storage, *flags, data=survey_path, weights=weights_path) -> list[str]:
         seeds = () if "--seeds" in flags else ("--seeds", "0")
+        at_once = () if {"--cpus", "--address"} & set(flags) else ("--cpus", "1")
         trained = (
             ()
             if {"--trained", "--other-protocols"} & set(flags)
@@ -46,7 +50,15 @@ def command(survey_path, weights_path):
         )
         return [
             *(sys.executable, "-m", "sweep.run", "--preset", "demo", "--data", str(data)),
-            *("--weights", str(weights), "--storage-path", str(storage), *seeds, *trained),
+            *(
+                "--weights",
+                str(weights),
+                "--storage-path",
+                str(storage),
+                *seeds,
+                *at_once,
+                *trained,
+            ),
             *map(str, flags),
         ]
 
@@ -74,7 +86,10 @@ def sweep_run(command):
 def finished(sweep_run, tmp_path_factory):
     """Storage with the finished sweep ``small`` of four trials, and its process."""
     storage = tmp_path_factory.mktemp("storage")
-    process = sweep_run(storage, "--fractions", 0.5, 1, "--max-epochs", 3, "--name", "small")
+    at_once = ("--cpus", 2)
+    process = sweep_run(
+        storage, "--fractions", 0.5, 1, "--max-epochs", 3, "--name", "small", *at_once
+    )
     assert process.returncode == 0, process.stderr
     return storage, process
 

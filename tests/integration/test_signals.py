@@ -26,7 +26,7 @@ def to_ray_first(process, number):
     """As a batch system does that goes through a job's processes: the driver is the last."""
     for child in psutil.Process(process.pid).children(recursive=True):
         child.send_signal(number)
-    time.sleep(0.1)  # when Ray notices that its processes are gone, it ends the driver with code 1
+    time.sleep(0.03)  # when Ray notices that its processes are gone, it ends the driver with code 1
     process.send_signal(number)
 
 
