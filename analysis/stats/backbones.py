@@ -200,7 +200,7 @@ def compare(
         Of the images.
     """
     points = np.array([_reached(m, m.fit[None], target)[0] for m in methods])
-    draws = [_draws(method, number, resamples) for number, method in enumerate(methods)]
+    draws = [draws_of(method, number, resamples) for number, method in enumerate(methods)]
     known = [number for number, drawn in enumerate(draws) if drawn is not None]
     lows: dict[int, float] = {}
     highs: dict[int, float] = {}
@@ -268,8 +268,16 @@ def _reached(method: Method, curves: NDArray[np.float64], target: float) -> NDAr
     return first_fraction_reaching(method.fractions, curves, np.full(len(curves), target))
 
 
-def _draws(method: Method, number: int, resamples: int) -> Draws | None:
-    """Accuracies of the cells of a method, over the images that all methods have in common."""
+def draws_of(method: Method, number: int, resamples: int = RESAMPLES) -> Draws | None:
+    """Accuracies of the cells of a method, over the images that all methods have in common.
+
+    Parameters
+    ----------
+    number
+        Of the method among those that are compared: each has seeds of its own and the same resamples.
+    resamples
+        Of the images.
+    """
     pools, scales = seed_pools(method.cells)
     return draw(method.cells, pools=pools, scales=scales, resamples=resamples, stream=number)
 
@@ -311,9 +319,17 @@ def simultaneous_ends(
         (K,): at least `level` of the draws lie within all K intervals, each of which cuts off as many
         draws on either side.
     """
-    within = np.minimum(_share_up_to(draws), _share_up_to(-draws))  # (B, K)
-    share = _not_passed(within.min(axis=1), level)
+    share = share_that_holds_together(draws, level)
     return _quantile(draws, share), -_quantile(-draws, share)
+
+
+def share_that_holds_together(draws: NDArray[np.float64], level: float = LEVEL) -> float:
+    """What each of K intervals may cut off at either end, (B, K) draws being given, to hold together.
+
+    The largest share such that at least `level` of the draws lie within all of them.
+    """
+    within = np.minimum(_share_up_to(draws), _share_up_to(-draws))  # (B, K)
+    return _not_passed(within.min(axis=1), level)
 
 
 def ratios_at_least(

@@ -16,10 +16,12 @@ from analysis.plots import backbones as plots
 from analysis.report.analysis import Analysis
 from analysis.report.figures import ReportFigure
 from analysis.report.section import Block, Note, Section
-from analysis.report.tables import ReportTable
+from analysis.report.tables import BEST, ReportTable
 from analysis.stats import backbones
 from analysis.stats.backbones import Comparison, Method, Needed
+from analysis.stats.estimates import Estimate, spread
 from analysis.stats.label_efficiency import BELOW, NEVER
+from analysis.stats.methods_at_equal_labels import AtLabels, at_equal_labels
 from trainable.manifest import Backbone, Manifest
 from trainable.models.image_statistics import GRID, QUANTILES
 from trainable.protocol import IMAGE_STATISTICS, UNTRAINED
@@ -46,6 +48,14 @@ CHOSEN = (
     " The accuracy was chosen from these results: the highest multiple of 5% that at least half of the networks "
     "reach with fewer labels than the most. Ask for yours by --target."
 )
+ACCURACY_TITLE = (
+    "{} in %, mean ± standard deviation over seeds, of which the number is in brackets."
+)
+DIFFERENCE_TITLE = (
+    "{} of {} minus that of each other method with as many labels, in points. 95% CI: simultaneous intervals of all "
+    "pairs of methods with that number of labels."
+)
+NO_INTERVAL = "Without an interval: one seed each, or predictions that are not stored."
 NOT_COMPARED = (
     "Without several seeds and their stored predictions it is not compared with the others."
 )
@@ -90,6 +100,15 @@ def section(analysis: Analysis) -> Section | None:
             ),
             Note(text=_how(found)),
         ]
+    data = {"labels_needed": numbers(found)} if found is not None else {}
+    blocks.append(accuracy_table(methods, everything.accuracy_name))
+    reference = _reference(methods, found)
+    if reference is not None and len(methods) > 1:
+        compared = at_equal_labels(reference, methods)
+        place = 0 if found is None else 1
+        blocks.insert(place, accuracy_sentence(reference, compared[-1], methods))
+        blocks += difference_blocks(reference, compared, methods, everything.accuracy_name)
+        data["methods_at_equal_labels"] = difference_numbers(reference, compared, methods)
     if any(method.is_control for method in methods):
         quantiles = ", ".join(formatting.fraction(share) for share in QUANTILES)
         blocks.append(Note(text=CONTROLS.format(quantiles=quantiles)))
@@ -101,7 +120,6 @@ def section(analysis: Analysis) -> Section | None:
             numbers=False,
         )
     )
-    data = {"labels_needed": numbers(found)} if found is not None else {}
     return Section(id="backbones", title=TITLE, blocks=tuple(blocks), data=data)
 
 
@@ -147,6 +165,125 @@ def _figure(methods: list[Method], target: float | None, name: str) -> ReportFig
         title=f"{capital(name)} of every architecture and what is trained of it",
         caption=CAPTION.format(line),
         figure=figure,
+    )
+
+
+def _reference(methods: Sequence[Method], found: Comparison | None) -> Method | None:
+    """The network that needs the fewest labels, or else the most accurate one with most labels."""
+    if found is not None and found.fewest is not None:
+        return found.fewest.method
+    networks = [method for method in methods if not method.is_control]
+    return max(networks, key=lambda method: method.cells[-1].accuracy, default=None)
+
+
+def accuracy_table(methods: Sequence[Method], name: str) -> ReportTable:
+    """Mean accuracies, one row for each method and one column for each number of labels."""
+    columns = sorted({cell.n_labels for method in methods for cell in method.cells})
+    rows: list[dict[str, str]] = []
+    marks: dict[tuple[int, str], str] = {}
+    for number in columns:
+        known = {
+            row: cell.accuracy
+            for row, method in enumerate(methods)
+            for cell in method.cells
+            if cell.n_labels == number
+        }
+        marks[max(known, key=lambda row: known[row]), _labels(number)] = BEST
+    for method in methods:
+        row = {"method": method.name} | dict.fromkeys(map(_labels, columns), formatting.NONE)
+        for cell in method.cells:
+            mean, std, n = spread([100 * accuracy for accuracy in cell.accuracies])
+            row[_labels(cell.n_labels)] = f"{formatting.with_spread(mean, std, 1)} ({n})"
+        rows.append(row)
+    title = ACCURACY_TITLE.format(capital(name))
+    return ReportTable(path="tables/methods", title=title, frame=pd.DataFrame(rows), marks=marks)
+
+
+def _labels(number: int) -> str:
+    return f"{number:,} labels"
+
+
+def accuracy_sentence(reference: Method, most: AtLabels, methods: Sequence[Method]) -> str:
+    """Which methods the reference is shown to be more accurate than with most labels, and which not.
+
+    Parameters
+    ----------
+    most
+        All methods with the most labels that the reference was tested with.
+    """
+    groups: dict[int | None, list[str]] = {1: [], 0: [], -1: [], None: []}
+    for method in methods:
+        if method.name in most.differences and not method.is_control:
+            estimate = most.differences[method.name]
+            groups[estimate.sign].append(f"{method.name} {_difference(estimate)}")
+    words = {
+        1: "It is shown to be more accurate than",
+        0: "It is not shown to differ from",
+        -1: "It is shown to be less accurate than",
+        None: "There is no interval of its lead over",
+    }
+    told = [f"{text} {'; '.join(groups[sign])}." for sign, text in words.items() if groups[sign]]
+    if not told:
+        return f"No other network was tested with {_labels(most.n_labels)}."
+    accuracy = formatting.percent(most.cells[reference.name].accuracy)
+    return (
+        f"With {_labels(most.n_labels)}, {reference.name} is right on {accuracy} of the images. "
+        f"{' '.join(told)} (Points, with simultaneous 95% intervals.)"
+    )
+
+
+def _difference(estimate: Estimate) -> str:
+    """The value in points and, if it has one, the interval."""
+    if estimate.low is None:
+        return formatting.points(estimate.value)
+    return estimate.in_points(unit="")
+
+
+def difference_blocks(
+    reference: Method, compared: Sequence[AtLabels], methods: Sequence[Method], name: str
+) -> list[Block]:
+    """The reference minus all others, one row for each and one column for each number of labels."""
+    rows = [
+        {"method": method.name}
+        | {
+            _labels(at.n_labels): _difference(at.differences[method.name])
+            if method.name in at.differences
+            else formatting.NONE
+            for at in compared
+        }
+        for method in methods
+        if any(method.name in at.differences for at in compared)
+    ]
+    if not rows:
+        return []
+    title = DIFFERENCE_TITLE.format(capital(name), reference.name)
+    table = ReportTable(path="tables/methods_difference", title=title, frame=pd.DataFrame(rows))
+    every = [estimate for at in compared for estimate in at.differences.values()]
+    return [table, Note(text=NO_INTERVAL)] if any(e.low is None for e in every) else [table]
+
+
+def difference_numbers(
+    reference: Method, compared: Sequence[AtLabels], methods: Sequence[Method]
+) -> pd.DataFrame:
+    """The differences as numbers: accuracies 0–1."""
+    return pd.DataFrame(
+        [
+            {
+                "method": reference.name,
+                "other": method.name,
+                "n_labels": at.n_labels,
+                "accuracy": at.cells[reference.name].accuracy,
+                "other_accuracy": at.cells[method.name].accuracy,
+                "difference": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "level_of_each": at.level,
+                "how": estimate.how,
+            }
+            for at in compared
+            for method in methods
+            if (estimate := at.differences.get(method.name)) is not None
+        ]
     )
 
 

@@ -41,7 +41,7 @@ def test_the_answer_is_told(make_results):
     )
     assert "Shown to need more: vit_tiny (pre-trained, last layer), at least 1." in text
     assert "Controls" not in text  # training from scratch is their accuracy here, far below
-    assert "about the pre-trained vit_tiny and training from scratch" in made.paragraphs[1]
+    assert "about the pre-trained vit_tiny and training from scratch" in made.paragraphs[2]
     needed = made.tables[0].frame
     assert needed["method"][0] == "other (pre-trained, last layer)"
     assert needed["times the fewest"][0] == "1"
@@ -54,6 +54,32 @@ def test_the_answer_is_told(make_results):
     assert "simultaneous intervals of all 4 methods" in made.tables[0].title
     said = " ".join([needed.to_string(), *made.paragraphs])
     assert not re.search(r"\b(nan|inf|None)\b", said)
+
+
+def test_accuracies_at_equal_labels_are_compared(make_results):
+    made = section(sweep(make_results), target=0.65)
+    of, minus = (
+        next(t for t in made.tables if t.path == path)
+        for path in ("tables/methods", "tables/methods_difference")
+    )
+    first, *others = of.frame["method"]
+    assert list(of.frame.columns[1:]) == [f"{n} labels" for n in (99, 248, 496, 992)]
+    assert re.fullmatch(r"\d\d\.\d ± \d\.\d \(3\)", of.frame["99 labels"][0])
+    best = of.frame["method"].tolist().index("other (pre-trained, last layer)")
+    assert {row for row, _ in of.marks} == {best}
+    assert "of other (pre-trained, last layer) minus that of each other method" in minus.title
+    assert set(minus.frame["method"]) == {first, *others} - {"other (pre-trained, last layer)"}
+    numbers = made.data["methods_at_equal_labels"]
+    assert len(numbers) == 4 * 3
+    gap = numbers["accuracy"] - numbers["other_accuracy"]
+    assert numbers["difference"].to_list() == pytest.approx(gap.to_list())
+    assert (numbers["low"] < numbers["difference"]).all()
+    assert numbers["level_of_each"].between(0.97, 1).all()  # six pairs
+    text = made.paragraphs[1]
+    assert text.startswith("With 992 labels, other (pre-trained, last layer) is right on ")
+    assert "It is shown to be more accurate than vit_tiny (pre-trained, last layer) +" in text
+    assert "; vit_tiny (from scratch) +" in text
+    assert "untrained" not in text
 
 
 def test_methods_that_are_alike_are_not_told_apart(make_results):
@@ -97,7 +123,7 @@ def test_what_the_architectures_do_not_share(make_results):
         other, image_size=224, mean=(0.485, 0.456, 0.406), std=(1.0, 1.0, 1.0), library="timm 1.0"
     )
     manifest = replace(manifest, backbones=(first, described))
-    table = section(replace(results, manifests=(manifest,)), target=0.65).tables[1].frame
+    table = section(replace(results, manifests=(manifest,)), target=0.65).tables[-1].frame
     row = table.set_index("architecture").loc["other"]
     assert row["input"] == "224 pixels, resize"
     assert (row["mean"], row["s.d."]) == ("0.485, 0.456, 0.406", "1")
