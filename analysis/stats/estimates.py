@@ -84,6 +84,10 @@ class Estimate:
         """What would have been found, if the interval includes 0; else None."""
         if self.sign != 0 or self.detectable is None:
             return None
+        if self.metric.shares and self.detectable >= 1:
+            return (
+                f"no difference, however large, would have been found in {POWER:.0%} of such sweeps"
+            )
         return (
             f"differences above {self.metric.size(self.detectable)}{self.metric.unit} would have "
             f"been found in {POWER:.0%} of such sweeps"

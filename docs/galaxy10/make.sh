@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the numbers of this folder again: bash docs/galaxy10/make.sh galaxy10_decals clip.safetensors lite0.pth
 # In the repository's folder, with its environment active. On two quiet CPU cores the first three sweeps take 12, 13 and 8
-# minutes, ViT-B/16 from scratch six to seven minutes an epoch for both seeds; the last two blocks were
+# minutes, ViT-B/16 from scratch four to seven minutes an epoch; the last two blocks were
 # timed beside other work alone (16 minutes a trial with all labels).
 # What was interrupted continues: python -m sweep.run --resume NAME
 set -euo pipefail

@@ -297,16 +297,24 @@ def _simultaneous(rows: Sequence[Row]) -> str:
 
 def _power(rows: Sequence[Row]) -> str:
     """What would have been found where there is no significant difference."""
+    metric = _estimate(rows[0]).metric
     detectable = [
-        estimate.metric.size(estimate.detectable)
+        estimate.detectable
         for row in rows
         if (estimate := _estimate(row)).sign == 0 and estimate.detectable is not None
     ]
     if not detectable:
         return ""
-    least, most = min(detectable, key=float), max(detectable, key=float)
+    if metric.shares and min(detectable) >= 1:
+        return (
+            " If there is no significant difference, none, however large, would have been found in "
+            f"{POWER:.0%} of such sweeps."
+        )
+    least, most = metric.size(min(detectable)), metric.size(max(detectable))
     size = least if least == most else f"{least} to {most}"
-    size += _estimate(rows[0]).metric.unit
+    if metric.shares and max(detectable) >= 1:
+        size = f"{least} to more than 100"
+    size += metric.unit
     depending = "" if least == most else ", depending on the number of labels,"
     return (
         f" If there is no significant difference, a difference above {size}{depending} would have "

@@ -115,6 +115,9 @@ def test_the_power_is_said_of_what_is_not_significant():
     plain = Estimate(value=0.0, low=-0.03, high=0.03, how="", se=0.01, df=7.0)
     assert f"above {100 * plain.detectable:.1f} points would have been found in 80%" in plain.power
     assert replace(plain, low=0.01).power is None
+    vague = Estimate(value=0.2, low=-0.4, high=0.9, how="", se=0.1, df=1.0)
+    assert vague.detectable > 1
+    assert vague.power.startswith("no difference, however large, would have been found in 80%")
 
 
 def found(repeats, gain, decide, fractions):

@@ -5,6 +5,7 @@ from helpers import synthetic
 
 from analysis.report.analysis import Analysis
 from analysis.report.sections import more_labels, summary
+from analysis.stats.estimates import Estimate
 
 
 def answered(results):
@@ -130,6 +131,21 @@ def test_where_nothing_is_found_the_power_is_stated(make_results):
     ends = sorted({f"{100 * row['estimate'].detectable:.1f}" for row in rows}, key=float)
     assert f"a difference above {' to '.join(ends)} points" in text
     assert "would have been found in 80% of such sweeps" in text
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ((0.1, 0.2), "significant difference, none, however large, would have been found in 80%"),
+        ((0.01, 0.1), "a difference above 16.3 to more than 100 points, depending on"),
+    ],
+)
+def test_no_difference_is_larger_than_all_images(errors, said):
+    rows = [
+        {"estimate": Estimate(value=0.0, low=-0.5, high=0.5, how="", se=error, df=1.0)}
+        for error in errors
+    ]
+    assert said in summary._power(rows)
 
 
 def test_what_more_labels_would_buy(full_grid):
