@@ -50,15 +50,8 @@ def command(survey_path, weights_path):
         )
         return [
             *(sys.executable, "-m", "sweep.run", "--preset", "demo", "--data", str(data)),
-            *(
-                "--weights",
-                str(weights),
-                "--storage-path",
-                str(storage),
-                *seeds,
-                *at_once,
-                *trained,
-            ),
+            *("--weights", str(weights), "--storage-path", str(storage)),
+            *(*seeds, *at_once, *trained),
             *map(str, flags),
         ]
 
@@ -86,10 +79,8 @@ def sweep_run(command):
 def finished(sweep_run, tmp_path_factory):
     """Storage with the finished sweep ``small`` of four trials, and its process."""
     storage = tmp_path_factory.mktemp("storage")
-    at_once = ("--cpus", 2)
-    process = sweep_run(
-        storage, "--fractions", 0.5, 1, "--max-epochs", 3, "--name", "small", *at_once
-    )
+    flags = ("--fractions", 0.5, 1, "--max-epochs", 3, "--name", "small", "--cpus", 2)
+    process = sweep_run(storage, *flags)
     assert process.returncode == 0, process.stderr
     return storage, process
 
